@@ -1,0 +1,5 @@
+//! `rocl`: adversarial self-supervised contrastive learning (RoCL) on hand-written CUDA kernels.
+
+pub mod error;
+
+pub use error::{Error, Result};
