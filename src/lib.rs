@@ -1,5 +1,11 @@
 //! `rocl`: adversarial self-supervised contrastive learning (RoCL) on hand-written CUDA kernels.
 
+pub mod device;
+pub mod element;
 pub mod error;
+pub mod ops;
+pub mod tensor;
 
+pub use device::Device;
 pub use error::{Error, Result};
+pub use tensor::Tensor;

@@ -1,0 +1,139 @@
+//! Reads kernel signatures out of `.cu` files: the single source of the host table and of the Rust launch functions.
+
+/// The C type of a parameter, as written in a kernel's signature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Type {
+    /// The storage type of the variant.
+    Storage,
+    /// The arithmetic type of the variant.
+    Real,
+    F32,
+    U8,
+    I32,
+    I64,
+    U64,
+}
+
+impl Type {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "T" => Self::Storage,
+            "Real" => Self::Real,
+            "float" => Self::F32,
+            "uint8_t" => Self::U8,
+            "int32_t" => Self::I32,
+            "int64_t" => Self::I64,
+            "uint64_t" => Self::U64,
+            _ => return None,
+        })
+    }
+
+    pub fn c_name(self) -> &'static str {
+        match self {
+            Self::Storage => "T",
+            Self::Real => "Real",
+            Self::F32 => "float",
+            Self::U8 => "uint8_t",
+            Self::I32 => "int32_t",
+            Self::I64 => "int64_t",
+            Self::U64 => "uint64_t",
+        }
+    }
+}
+
+pub struct Parameter {
+    pub name: String,
+    pub ty: Type,
+    pub pointer: bool,
+    pub constant: bool,
+    pub optional: bool,
+}
+
+pub struct Kernel {
+    pub name: String,
+    pub cooperative: bool,
+    pub parameters: Vec<Parameter>,
+}
+
+impl Kernel {
+    fn mentions(&self, ty: Type) -> bool {
+        self.parameters.iter().any(|p| p.ty == ty)
+    }
+
+    /// Compiled once per storage type.
+    pub fn is_typed(&self) -> bool {
+        self.mentions(Type::Storage)
+    }
+
+    /// Arithmetic type varies (f32, or f64 in host tests).
+    pub fn is_real(&self) -> bool {
+        self.mentions(Type::Real)
+    }
+}
+
+/// A storage type a kernel file is compiled for.
+pub struct Variant {
+    pub suffix: &'static str,
+    pub storage: &'static str,
+    pub real: &'static str,
+}
+
+/// In the order of `Element::SLOT`.
+pub const VARIANTS: [Variant; 4] = [
+    Variant { suffix: "f32", storage: "float", real: "float" },
+    Variant { suffix: "f16", storage: "f16", real: "float" },
+    Variant { suffix: "bf16", storage: "bf16", real: "float" },
+    Variant { suffix: "f64", storage: "double", real: "double" },
+];
+
+impl Kernel {
+    /// Whether the kernel exists for the variant: typed ones for all, real ones for f32 and f64, the rest once, as f32.
+    pub fn exists_for(&self, variant: &Variant) -> bool {
+        match variant.suffix {
+            "f32" => true,
+            "f64" => self.is_typed() || self.is_real(),
+            _ => self.is_typed(),
+        }
+    }
+}
+
+/// All kernels declared in one file's source.
+///
+/// # Panics
+/// On a signature that cannot be launched; this stops the build with the file, the kernel and the reason.
+pub fn parse(file: &str, source: &str) -> Vec<Kernel> {
+    let code: String = source.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+    let mut kernels = Vec::new();
+    for (start, _) in code.match_indices("KERNEL(") {
+        let cooperative = code[..start].ends_with("COOPERATIVE_");
+        let before = &code[..start - if cooperative { "COOPERATIVE_".len() } else { 0 }];
+        if !before.is_empty() && !before.ends_with('\n') {
+            panic!("{file}: KERNEL must stand at the beginning of its line");
+        }
+        let rest = &code[start + "KERNEL(".len()..];
+        let (name, rest) = rest.split_once(')').unwrap_or_else(|| panic!("{file}: unfinished KERNEL(name)"));
+        let rest = rest.trim_start().strip_prefix('(').unwrap_or_else(|| panic!("{file}: {name}: no parameter list"));
+        let (list, _) = rest.split_once(')').unwrap_or_else(|| panic!("{file}: {name}: unfinished parameter list"));
+        let parameters = list.split(',').map(|text| parameter(file, name, text)).collect();
+        kernels.push(Kernel { name: name.trim().to_owned(), cooperative, parameters });
+    }
+    kernels
+}
+
+fn parameter(file: &str, kernel: &str, text: &str) -> Parameter {
+    let spaced = text.replace('*', " * ");
+    let mut words: Vec<&str> = spaced.split_whitespace().collect();
+    let name = words.pop().unwrap_or_else(|| panic!("{file}: {kernel}: empty parameter")).to_owned();
+    let mut take = |word: &str| {
+        let found = words.iter().position(|w| *w == word);
+        found.map(|at| words.remove(at)).is_some()
+    };
+    let (optional, pointer, constant) = (take("OPTIONAL"), take("*"), take("const"));
+    let ty = match words[..] {
+        [one] => Type::parse(one),
+        _ => None,
+    };
+    let ty = ty.unwrap_or_else(|| panic!("{file}: {kernel}: `{}` is not a type the launcher knows", text.trim()));
+    assert!(pointer || !(optional || constant), "{file}: {kernel}: {name}: OPTIONAL and const are for pointers");
+    Parameter { name, ty, pointer, constant, optional }
+}

@@ -1,0 +1,33 @@
+// Element types and the few scalar functions kernels share.
+#pragma once
+
+DEVICE inline Real to_real(float x) { return x; }
+DEVICE inline Real to_real(double x) { return (Real)x; }
+DEVICE inline Real to_real(uint8_t x) { return (Real)x; }
+DEVICE inline Real to_real(f16 x) { return f16_to_float(x); }
+DEVICE inline Real to_real(bf16 x) { return bf16_to_float(x); }
+
+template <typename E> struct from_real;
+template <> struct from_real<float> { static DEVICE float convert(Real x) { return (float)x; } };
+template <> struct from_real<double> { static DEVICE double convert(Real x) { return x; } };
+template <> struct from_real<f16> { static DEVICE f16 convert(Real x) { return float_to_f16((float)x); } };
+template <> struct from_real<bf16> { static DEVICE bf16 convert(Real x) { return float_to_bf16((float)x); } };
+
+// Ternaries, variable first: NaN falls through to the bound as CUDA's fminf/fmaxf would have it, and host compilers vectorise them.
+DEVICE inline Real minimum(Real x, Real bound) { return x < bound ? x : bound; }
+DEVICE inline Real maximum(Real x, Real bound) { return x > bound ? x : bound; }
+DEVICE inline Real clamp(Real x, Real low, Real high) { return minimum(maximum(x, low), high); }
+DEVICE inline Real sign(Real x) { return (Real)(x > 0) - (Real)(x < 0); }
+
+DEVICE inline float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
+DEVICE inline double multiply_add(double a, double b, double c) { return fma(a, b, c); }
+DEVICE inline float exponential(float x) { return expf(x); }
+DEVICE inline double exponential(double x) { return exp(x); }
+DEVICE inline float logarithm(float x) { return logf(x); }
+DEVICE inline double logarithm(double x) { return log(x); }
+DEVICE inline float square_root(float x) { return sqrtf(x); }
+DEVICE inline double square_root(double x) { return sqrt(x); }
+DEVICE inline float power(float x, float y) { return powf(x, y); }
+DEVICE inline double power(double x, double y) { return pow(x, y); }
+
+template <typename I> DEVICE inline I ceil_div(I a, I b) { return (a + b - 1) / b; }

@@ -1,0 +1,23 @@
+// Reductions over a warp and a block. Every lane takes part (full mask) and every lane gets the result. The order is a fixed
+// butterfly, so the bits do not depend on the schedule.
+#pragma once
+
+constexpr unsigned FULL_MASK = 0xffffffffu;
+
+DEVICE inline int lane_id() { return threadIdx.x & 31; }
+DEVICE inline int warp_id() { return threadIdx.x >> 5; }
+
+template <typename V> DEVICE inline V warp_sum(V v) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset >>= 1) v += __shfl_xor_sync(FULL_MASK, v, offset);
+    return v;
+}
+
+template <typename V> DEVICE inline V warp_max(V v) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset >>= 1) {
+        V other = __shfl_xor_sync(FULL_MASK, v, offset);
+        v = v > other ? v : other;
+    }
+    return v;
+}

@@ -1,0 +1,125 @@
+//! The host device: CUDA kernels on CPU threads.
+
+pub mod matmul;
+mod simt;
+mod stacks;
+
+use super::launch::{Kernel, Work};
+use super::memory::Usage;
+use crate::{Error, Result};
+use rayon::prelude::*;
+pub use simt::Schedule;
+
+/// How a launch's logical shape is mapped to blocks and threads on the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Geometry {
+    /// One thread a block, each with a contiguous range: fast.
+    #[default]
+    Ranges,
+    /// Many threads a block and grid-stride loops over 16-byte vectors, as on a GPU: for tests.
+    Gpu,
+}
+
+/// What a host device can be asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostOptions {
+    /// CPU threads; 0 means all.
+    pub threads: usize,
+    /// See [`Geometry`].
+    pub geometry: Geometry,
+    /// The order in which the threads of a block run.
+    pub schedule: Schedule,
+}
+
+/// The CPU as a device.
+pub struct Host {
+    options: HostOptions,
+    pool: rayon::ThreadPool,
+    usage: Usage,
+}
+
+/// A host block covers at least this many elements, so that small tensors do not pay for a hand-over to another core.
+const ELEMENTS_PER_BLOCK: usize = 16 * 1024;
+/// Blocks a launch is cut into at most: enough to balance any number of cores, few enough to cost nothing.
+const MOST_BLOCKS: usize = 256;
+
+impl Host {
+    pub(super) fn new(options: HostOptions) -> Result<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+            return Err(Error::Device(
+                "this CPU lacks AVX2 and FMA, which the kernels are compiled for; run on a machine from 2013 or later".to_owned(),
+            ));
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(options.threads)
+            .thread_name(|i| format!("rocl-{i}"))
+            .build()
+            .map_err(|e| Error::Device(format!("cannot start CPU threads: {e}; try a smaller --threads")))?;
+        Ok(Self { options, pool, usage: Usage::default() })
+    }
+
+    pub(super) fn description(&self) -> String {
+        format!("CPU, {} threads", self.pool.current_num_threads())
+    }
+
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Runs a task on the device's own threads.
+    pub(crate) fn install<R: Send>(&self, task: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(task)
+    }
+
+    pub(super) fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {
+        let entry = kernel.host[slot]
+            .ok_or_else(|| Error::shape(kernel.name, "this kernel does not exist for the given element type".to_owned()))?;
+        let (blocks, threads) = self.grid(kernel, work)?;
+        if blocks == 0 {
+            return Ok(());
+        }
+        let grid = simt::Grid { kernel: kernel.name, entry, slots, blocks, threads, schedule: self.options.schedule };
+        let run = |block: u32| {
+            if kernel.cooperative { simt::run_cooperative(&grid, block) } else { simt::run_independent(&grid, block) }
+        };
+        if blocks == 1 {
+            return self.install(|| run(0));
+        }
+        self.install(|| (0..blocks).into_par_iter().try_for_each(run))
+    }
+
+    fn grid(&self, kernel: &Kernel, work: Work) -> Result<(u32, u32)> {
+        if let Work::Blocks(blocks, threads) = work {
+            let whole_warps = threads > 0 && threads.is_multiple_of(32) && threads <= 256;
+            if !kernel.cooperative || !whole_warps {
+                return Err(Error::shape(kernel.name, format!("cannot run as blocks of {threads} threads")));
+            }
+            return Ok((to_u32(kernel, blocks)?, threads as u32));
+        }
+        if kernel.cooperative {
+            return Err(Error::shape(kernel.name, "a cooperative kernel is launched as blocks".to_owned()));
+        }
+        let (rows, elements) = match work {
+            Work::Items(n) => (n, n * 256),
+            Work::Elements(n) => (n, n),
+            Work::RowsChannels(rows, channels) => (rows, rows * channels),
+            Work::ItemsChannels(items, channels) => (items, items * channels * 256),
+            Work::Blocks(..) => unreachable!("returned above"),
+        };
+        let blocks = match self.options.geometry {
+            Geometry::Ranges => elements.div_ceil(ELEMENTS_PER_BLOCK).min(rows).min(MOST_BLOCKS),
+            // Small on purpose: several trips round the grid-stride loop.
+            Geometry::Gpu => elements.div_ceil(64).min(5),
+        };
+        let threads = match self.options.geometry {
+            Geometry::Ranges => 1,
+            Geometry::Gpu => 64,
+        };
+        Ok((to_u32(kernel, blocks)?, threads))
+    }
+}
+
+fn to_u32(kernel: &Kernel, blocks: usize) -> Result<u32> {
+    u32::try_from(blocks).map_err(|_| Error::shape(kernel.name, format!("{blocks} blocks are too many for one launch")))
+}

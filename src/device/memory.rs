@@ -1,0 +1,117 @@
+//! One allocation on a device.
+
+use super::Device;
+use crate::{Error, Result};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::cell::Cell;
+
+/// Cache lines and every vector width divide it.
+const ALIGNMENT: usize = 64;
+
+/// Bytes in use now and at most, counted as memory comes and goes.
+#[derive(Default)]
+pub struct Usage {
+    now: Cell<usize>,
+    peak: Cell<usize>,
+}
+
+impl Usage {
+    pub(crate) fn get(&self) -> (usize, usize) {
+        (self.now.get(), self.peak.get())
+    }
+
+    fn add(&self, bytes: usize) {
+        self.now.set(self.now.get() + bytes);
+        self.peak.set(self.peak.get().max(self.now.get()));
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.now.set(self.now.get() - bytes);
+    }
+}
+
+/// Zeroed memory on a device, freed when dropped.
+pub struct Memory {
+    device: Device,
+    start: *mut u8,
+    bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn new(device: &Device, bytes: usize) -> Result<Self> {
+        let Device::Host(host) = device;
+        let layout = layout(bytes).ok_or_else(|| Error::Device(format!("{bytes} bytes are more than any memory holds")))?;
+        // SAFETY: the layout's size is at least one alignment, never zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            return Err(Error::Device(format!(
+                "no memory for another {} MiB; a smaller batch size or width needs less",
+                bytes.div_ceil(1 << 20)
+            )));
+        }
+        host.usage().add(bytes);
+        Ok(Self { device: device.clone(), start, bytes })
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn address(&self) -> u64 {
+        self.start as u64
+    }
+
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
+        self.check(offset, into.len())?;
+        // SAFETY: in bounds; `into` is a Rust slice and cannot overlap device memory.
+        unsafe { std::ptr::copy_nonoverlapping(self.start.add(offset), into.as_mut_ptr(), into.len()) };
+        Ok(())
+    }
+
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
+        self.check(offset, from.len())?;
+        // SAFETY: as in `read`.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.start.add(offset), from.len()) };
+        Ok(())
+    }
+
+    pub(crate) fn copy(&self, offset: usize, source: &Self, source_offset: usize, bytes: usize) -> Result<()> {
+        self.check(offset, bytes)?;
+        source.check(source_offset, bytes)?;
+        // SAFETY: both in bounds; `copy` permits overlap.
+        unsafe { std::ptr::copy(source.start.add(source_offset), self.start.add(offset), bytes) };
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self, offset: usize, bytes: usize) -> Result<()> {
+        self.check(offset, bytes)?;
+        // SAFETY: in bounds.
+        unsafe { std::ptr::write_bytes(self.start.add(offset), 0, bytes) };
+        Ok(())
+    }
+
+    fn check(&self, offset: usize, bytes: usize) -> Result<()> {
+        match offset.checked_add(bytes) {
+            Some(end) if end <= self.bytes => Ok(()),
+            _ => Err(Error::shape(
+                "memory",
+                format!("{bytes} bytes at {offset} do not lie within an allocation of {}", self.bytes),
+            )),
+        }
+    }
+}
+
+fn layout(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes.checked_next_multiple_of(ALIGNMENT)?.max(ALIGNMENT), ALIGNMENT).ok()
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let Device::Host(host) = &self.device;
+        host.usage().remove(self.bytes);
+        if let Some(layout) = layout(self.bytes) {
+            // SAFETY: allocated by `new` with this very layout.
+            unsafe { dealloc(self.start, layout) };
+        }
+    }
+}

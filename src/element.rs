@@ -1,0 +1,79 @@
+//! Element types: how numbers are stored, and in which type the arithmetic on them is done.
+
+use half::{bf16, f16};
+
+/// A storage type of activations and working weights. 16-bit types are storage only: arithmetic on them is done in `f32`.
+pub trait Element: bytemuck::Pod + Send + Sync + 'static {
+    /// The type kernels compute in, and in which images, statistics, losses and master weights are kept.
+    type Real: Real;
+    /// The name in kernel symbols and files: `f32`, `f16`, `bf16`, `f64`.
+    const NAME: &'static str;
+    /// The position of this type's variant in a kernel's table.
+    const SLOT: usize;
+    /// Widens exactly.
+    fn to_real(self) -> Self::Real;
+    /// Rounds to nearest even.
+    fn from_real(value: Self::Real) -> Self;
+}
+
+/// A type arithmetic is done in: `f32`, and `f64` for oracles and gradient checks on the host.
+pub trait Real:
+    Element<Real = Self>
+    + crate::device::host::matmul::Gemm
+    + PartialOrd
+    + std::fmt::Debug
+    + std::fmt::Display
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + Default
+{
+    /// Rounds an `f64` to this type.
+    fn from_f64(value: f64) -> Self;
+    /// Widens exactly.
+    fn to_f64(self) -> f64;
+}
+
+macro_rules! element {
+    ($type:ty, $real:ty, $name:literal, $slot:literal, $to:expr, $from:expr) => {
+        impl Element for $type {
+            type Real = $real;
+            const NAME: &'static str = $name;
+            const SLOT: usize = $slot;
+            #[inline(always)]
+            fn to_real(self) -> $real {
+                ($to)(self)
+            }
+            #[inline(always)]
+            fn from_real(value: $real) -> Self {
+                ($from)(value)
+            }
+        }
+    };
+}
+
+element!(f32, f32, "f32", 0, |x| x, |x| x);
+element!(f16, f32, "f16", 1, f16::to_f32, f16::from_f32);
+element!(bf16, f32, "bf16", 2, bf16::to_f32, bf16::from_f32);
+element!(f64, f64, "f64", 3, |x| x, |x| x);
+
+impl Real for f32 {
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Real for f64 {
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+}

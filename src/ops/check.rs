@@ -1,0 +1,23 @@
+//! The checks every operation makes before it launches.
+
+use crate::{Error, Result, Tensor};
+use bytemuck::Pod;
+
+/// All tensors have the shape of the first.
+pub(crate) fn same_shape<E: Pod>(op: &'static str, tensors: &[(&'static str, &Tensor<E>)]) -> Result<()> {
+    let Some(((first, reference), others)) = tensors.split_first() else { return Ok(()) };
+    for (name, tensor) in others {
+        has_shape(op, name, tensor, reference.dims()).map_err(|_| {
+            Error::shape(op, format!("`{name}` is {:?} but `{first}` is {:?}", tensor.shape(), reference.shape()))
+        })?;
+    }
+    Ok(())
+}
+
+/// The tensor has exactly these dimensions.
+pub(crate) fn has_shape<E: Pod>(op: &'static str, name: &'static str, tensor: &Tensor<E>, dims: &[usize]) -> Result<()> {
+    if tensor.dims() == dims {
+        return Ok(());
+    }
+    Err(Error::shape(op, format!("`{name}` is {:?} but must be {dims:?}", tensor.shape())))
+}

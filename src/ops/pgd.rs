@@ -1,0 +1,13 @@
+//! Steps of projected gradient descent.
+
+use super::check::same_shape;
+use crate::device::launch::{self, Work};
+use crate::element::Real;
+use crate::{Result, Tensor};
+
+/// One L∞ step, in place: x ← Π(x + `step_size`·sign(∇)), where Π clamps to [0, 1] and to the `epsilon`-ball around `clean`
+/// (RoCL, Algorithm 1). All tensors have one shape; pixels are in [0, 1].
+pub fn pgd_linf_step<R: Real>(x: &Tensor<R>, gradient: &Tensor<R>, clean: &Tensor<R>, step_size: R, epsilon: R) -> Result<()> {
+    same_shape("pgd_linf_step", &[("x", x), ("gradient", gradient), ("clean", clean)])?;
+    launch::pgd_linf_step(Work::Elements(x.len()), x, gradient, clean, step_size, epsilon, x.len() as i64)
+}

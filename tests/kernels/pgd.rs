@@ -1,0 +1,54 @@
+//! `kernels/pgd.cu`.
+
+use crate::support::*;
+use rocl::element::Real;
+use rocl::{Tensor, ops};
+
+const SIZES: [usize; 6] = [1, 3, 4, 31, 4 * 3072, 20_011];
+
+fn oracle(x: f64, gradient: f64, clean: f64, step: f64, epsilon: f64) -> f64 {
+    let direction = if gradient > 0.0 {
+        1.0
+    } else if gradient < 0.0 {
+        -1.0
+    } else {
+        0.0
+    };
+    (x + step * direction).clamp(0.0, 1.0).clamp(clean - epsilon, clean + epsilon)
+}
+
+fn step<R: Real>(tolerance: f64) {
+    let (step, epsilon) = (0.007, 0.0314);
+    for n in SIZES {
+        let clean = uniform(1, n, 0.0, 1.0);
+        let x: Vec<f64> = clean.iter().zip(uniform(2, n, -0.04, 0.04)).map(|(c, d)| (c + d).clamp(0.0, 1.0)).collect();
+        let mut gradient = uniform(3, n, -1.0, 1.0);
+        gradient.iter_mut().step_by(5).for_each(|g| *g = 0.0);
+        let expected: Vec<f64> = (0..n).map(|i| oracle(x[i], gradient[i], clean[i], step, epsilon)).collect();
+        let bits = same_bits_everywhere(|device| {
+            let (x, gradient, clean) =
+                (upload::<R, 1>(device, [n], &x), upload::<R, 1>(device, [n], &gradient), upload::<R, 1>(device, [n], &clean));
+            ops::pgd_linf_step(&x, &gradient, &clean, R::from_f64(step), R::from_f64(epsilon)).unwrap();
+            x.to_vec().unwrap()
+        });
+        assert_close("x", &widened(&bits), &expected, tolerance, 1.0);
+    }
+}
+
+#[test]
+fn step_equals_the_oracle() {
+    // Two additions and the rounded inputs and constants: three roundings of numbers below 1.04.
+    step::<f32>(4.0 * rounding::<f32>());
+    step::<f64>(4.0 * rounding::<f64>());
+}
+
+#[test]
+fn step_refuses_what_does_not_fit() {
+    for_each_device(|device| {
+        let (a, b) = (Tensor::<f32>::zeros(device, [4]).unwrap(), Tensor::<f32>::zeros(device, [5]).unwrap());
+        let message = ops::pgd_linf_step(&a, &b, &a, 0.1, 0.1).unwrap_err().to_string();
+        assert!(message.contains("`gradient` is [5] but `x` is [4]"), "{message}");
+        let message = ops::pgd_linf_step(&a, &a.clone(), &a.clone(), 0.1, 0.1).unwrap_err().to_string();
+        assert!(message.contains("overlap in memory"), "{message}");
+    });
+}
