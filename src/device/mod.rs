@@ -1,0 +1,3 @@
+//! Where the work is done.
+
+pub mod host;
