@@ -19,7 +19,7 @@ pub trait Element: bytemuck::Pod + Send + Sync + 'static {
 /// A type arithmetic is done in: `f32`, and `f64` for oracles and gradient checks on the host.
 pub trait Real:
     Element<Real = Self>
-    + crate::device::host::matmul::Gemm
+    + crate::device::host::Kernels
     + PartialOrd
     + std::fmt::Debug
     + std::fmt::Display
@@ -31,6 +31,8 @@ pub trait Real:
     + std::ops::AddAssign
     + Default
 {
+    /// Nought.
+    const ZERO: Self;
     /// Rounds an `f64` to this type.
     fn from_f64(value: f64) -> Self;
     /// Widens exactly.
@@ -61,6 +63,7 @@ element!(bf16, f32, "bf16", 2, bf16::to_f32, bf16::from_f32);
 element!(f64, f64, "f64", 3, |x| x, |x| x);
 
 impl Real for f32 {
+    const ZERO: Self = 0.0;
     fn from_f64(value: f64) -> Self {
         value as f32
     }
@@ -70,6 +73,7 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    const ZERO: Self = 0.0;
     fn from_f64(value: f64) -> Self {
         value
     }

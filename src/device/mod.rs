@@ -2,8 +2,10 @@
 //!
 //! Everything that touches memory or launches a kernel goes through [`crate::ops`]; this module is what `ops` stands on.
 
+pub mod conv;
 pub mod host;
 pub mod launch;
+pub(crate) mod matmul;
 mod memory;
 
 pub use host::{Geometry, Host, HostOptions, Schedule};

@@ -1,12 +1,19 @@
-//! The host device: CUDA kernels on CPU threads.
+//! The host device: CUDA kernels on CPU threads; convolution and matrix product in plain Rust.
 
-pub mod matmul;
+pub mod conv;
+
+mod convert;
+mod isa;
+mod kernel;
+mod scratch;
+mod simd;
 mod simt;
 mod stacks;
 
 use super::launch::{Kernel, Work};
 use super::memory::Usage;
 use crate::{Error, Result};
+pub use kernel::Kernels;
 use rayon::prelude::*;
 pub use simt::Schedule;
 

@@ -1,0 +1,104 @@
+//! Convolution: a library call with a declared set of epilogues.
+//!
+//! On the host every epilogue is fused (see [`super::host::conv`]). A device that lacks one leaves it to [`crate::ops`], which then runs it as
+//! a kernel.
+
+use super::Device;
+use super::host::conv as host;
+use crate::element::Element;
+use crate::{Error, Result, Tensor};
+pub use host::ConvShape;
+
+/// What follows a convolution's sum: y = relu(sum + bias + residual), each where asked for.
+#[derive(Clone, Copy)]
+pub struct Epilogue<'a, T: Element> {
+    /// `[k]`.
+    pub bias: Option<&'a Tensor<T>>,
+    /// The shape of y.
+    pub residual: Option<&'a Tensor<T>>,
+    /// Whether negative values become zero.
+    pub relu: bool,
+}
+
+impl<T: Element> Default for Epilogue<'_, T> {
+    fn default() -> Self {
+        Self { bias: None, residual: None, relu: false }
+    }
+}
+
+pub(crate) fn fprop<T: Element>(
+    shape: &ConvShape,
+    x: &Tensor<T>,
+    filter: &Tensor<T>,
+    epilogue: Epilogue<T>,
+    y: &Tensor<T>,
+) -> Result<()> {
+    let Device::Host(device) = device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)?;
+    // SAFETY: `device_of` has checked that y overlaps none of the inputs, and this thread alone drives the device.
+    let (bias, residual, y) = unsafe { (epilogue.bias.map(|t| slice(t)), epilogue.residual.map(|t| slice(t)), slice_mut(y)) };
+    let (x, filter) = unsafe { (slice(x), slice(filter)) };
+    device.install(|| host::fprop(shape, x, filter, bias, residual, epilogue.relu, y))
+}
+
+pub(crate) fn dgrad<T: Element>(
+    shape: &ConvShape,
+    dy: &Tensor<T>,
+    filter: &Tensor<T>,
+    residual: Option<&Tensor<T>>,
+    mask: Option<&Tensor<T>>,
+    dx: &Tensor<T>,
+) -> Result<()> {
+    let Device::Host(device) = device_of("conv_dgrad", &[dy, filter], &[residual, mask], dx)?;
+    // SAFETY: as in `fprop`.
+    let (dy, filter, dx) = unsafe { (slice(dy), slice(filter), slice_mut(dx)) };
+    let (residual, mask) = unsafe { (residual.map(|t| slice(t)), mask.map(|t| slice(t))) };
+    device.install(|| host::dgrad(shape, dy, filter, residual, mask, dx))
+}
+
+pub(crate) fn wgrad<T: Element>(
+    shape: &ConvShape,
+    x: &Tensor<T>,
+    dy: &Tensor<T>,
+    accumulate: bool,
+    dw: &Tensor<T::Real>,
+) -> Result<()> {
+    let Device::Host(device) = device_of("conv_wgrad", &[x, dy], &[], dw)?;
+    // SAFETY: as in `fprop`.
+    let (x, dy, dw) = unsafe { (slice(x), slice(dy), slice_mut(dw)) };
+    device.install(|| host::wgrad(shape, x, dy, accumulate, dw))
+}
+
+/// The device all operands share; fails when they do not, or when the output overlaps an input.
+fn device_of<T: Element, O: Element>(
+    op: &'static str,
+    inputs: &[&Tensor<T>],
+    optional: &[Option<&Tensor<T>>],
+    output: &Tensor<O>,
+) -> Result<Device> {
+    let end = |address: u64, bytes: usize| address + bytes as u64;
+    let (begin, stop) = (output.address(), end(output.address(), output.len() * size_of::<O>()));
+    for input in inputs.iter().copied().chain(optional.iter().copied().flatten()) {
+        if !input.device().is(output.device()) {
+            return Err(Error::shape(op, "its tensors are on different devices"));
+        }
+        if input.address() < stop && begin < end(input.address(), input.len() * size_of::<T>()) {
+            return Err(Error::shape(op, "the output overlaps an input in memory"));
+        }
+    }
+    Ok(output.device().clone())
+}
+
+/// # Safety
+/// The tensor is on the host, and nothing writes it while the slice lives.
+unsafe fn slice<T: Element>(tensor: &Tensor<T>) -> &[T] {
+    // SAFETY: the tensor's range lies within its allocation, which is aligned for every element type and initialised.
+    unsafe { std::slice::from_raw_parts(tensor.address() as *const T, tensor.len()) }
+}
+
+/// # Safety
+/// The tensor is on the host, and nothing else reads or writes it while the slice lives.
+#[allow(clippy::mut_from_ref)]
+unsafe fn slice_mut<T: Element>(tensor: &Tensor<T>) -> &mut [T] {
+    // SAFETY: as in `slice`.
+    unsafe { std::slice::from_raw_parts_mut(tensor.address() as *mut T, tensor.len()) }
+}

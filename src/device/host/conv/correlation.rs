@@ -1,0 +1,329 @@
+//! The one loop nest behind [`fprop`](super::fprop) and [`dgrad`](super::dgrad).
+
+use rayon::prelude::*;
+
+use super::bands::{Band, Padded, Window};
+use super::{DEPTH, Epilogue, TASKS};
+use crate::device::host::convert::widen;
+use crate::device::host::isa::Isa;
+use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose};
+use crate::device::host::scratch;
+use crate::element::{Element, Real};
+
+/// Pixels that are computed side by side at most, see [`Group`].
+const GROUP: usize = 8;
+
+/// Filters in memory: the weight of output channel `o`, tap `(i, j)` and input channel `d` is
+/// `data[first + o·channel_stride + i·tap_stride[0] + j·tap_stride[1] + d·depth_stride]`.
+#[derive(Clone, Copy)]
+pub(super) struct Filters<'a, T> {
+    pub(super) data: &'a [T],
+    pub(super) channel_stride: usize,
+    pub(super) tap_stride: [isize; 2],
+    pub(super) first: usize,
+    pub(super) depth_stride: usize,
+}
+
+/// Where the output goes: pixel `(u, v)` to row `first[0] + u · step` and column `first[1] + v · step`.
+#[derive(Clone, Copy)]
+pub(super) struct Placement {
+    /// Images, rows, columns and channels of the tensor that is written.
+    pub(super) shape: [usize; 4],
+    pub(super) first: [usize; 2],
+    pub(super) step: usize,
+}
+
+/// `output[placement(u, v)] = epilogue(Σ filters · source under the window at (u, v) + bias)`.
+pub(super) struct Correlation<'a, T> {
+    pub(super) window: Window,
+    pub(super) filters: Filters<'a, T>,
+    pub(super) placement: Placement,
+    pub(super) bias: Option<&'a [T]>,
+    pub(super) epilogue: Epilogue<'a, T>,
+}
+
+/// An output shared by tasks that write disjoint parts of it.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+
+// SAFETY: every element is written by one task only, see `Plan::store`.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+/// Neighbouring output pixels that are computed as one pixel with that many times the channels.
+///
+/// Fills the vectors of a network too narrow for them: the filters are repeated, each shifted by one pixel, and the window is
+/// widened by the zeros in between. A sum gains terms that are zero, so its value stays.
+fn group<R: Kernels>(window: &Window, channels: usize) -> usize {
+    let columns = window.output[1];
+    let cost = |pixels: usize| {
+        let taps = window.taps[1] + window.step[1] * (pixels - 1);
+        let points = columns.div_ceil(pixels) * 4096;
+        choose::<R>(channels * pixels, points).cost(channels * pixels, points) * taps
+    };
+    (1..=GROUP.min(columns)).min_by_key(|pixels| cost(*pixels)).unwrap_or(1)
+}
+
+/// A correlation laid out for the kernel.
+struct Plan<'a, T: Element> {
+    correlation: &'a Correlation<'a, T>,
+    kernel: &'static Kernel<T::Real>,
+    /// Output pixels per computed pixel.
+    group: usize,
+    /// Channels of a computed pixel.
+    channels: usize,
+    padded: Padded,
+    /// Offsets of the computed pixels of a band, whole tiles of them.
+    offsets: Vec<usize>,
+    /// The depth, cut into blocks; vectors are relative to a panel of packed filters.
+    blocks: Vec<Vec<Segment>>,
+    /// The whole depth.
+    depth: usize,
+    /// Columns of the filter after grouping.
+    columns: usize,
+}
+
+impl<T: Element> Correlation<'_, T> {
+    /// Computes the output pixels that `placement` reaches.
+    pub(super) fn run(&self, source: &[T], output: &mut [T]) {
+        if self.placement.shape[0] == 0 {
+            return;
+        }
+        let plan = Plan::new(self);
+        let panels = plan.channels.div_ceil(plan.kernel.lanes);
+        let panel_len = plan.depth * plan.kernel.lanes;
+        let output = Shared(output.as_mut_ptr());
+
+        scratch::for_call(|scratch| {
+            let packed: &mut [T::Real] = scratch.slice(panels * (panel_len + plan.kernel.lanes));
+            let (weights, biases) = packed.split_at_mut(panels * panel_len);
+            if panel_len > 0 {
+                weights.par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, target)| plan.pack(panel, target));
+            }
+            plan.pack_bias(biases);
+            let (weights, biases) = (&*weights, &*biases);
+
+            let bands = plan.padded.bands(0..self.window.source[0]);
+            let panels_per_task = panels.div_ceil(TASKS.div_ceil(bands.len()).min(panels));
+            let per_band = panels.div_ceil(panels_per_task);
+            (0..bands.len() * per_band).into_par_iter().for_each(|task| {
+                let first = task % per_band * panels_per_task;
+                let panels = first..panels.min(first + panels_per_task);
+                plan.task(&bands[task / per_band], panels, source, weights, biases, output);
+            });
+        });
+    }
+}
+
+impl<'a, T: Element> Plan<'a, T> {
+    fn new(correlation: &'a Correlation<'a, T>) -> Self {
+        let mut window = correlation.window;
+        let group = group::<T::Real>(&window, correlation.placement.shape[3]);
+        let channels = correlation.placement.shape[3] * group;
+        if window.taps.contains(&0) {
+            window.taps = [0, 0];
+        } else {
+            window.taps[1] += window.step[1] * (group - 1);
+        }
+        window.step[1] *= group;
+        window.output[1] = window.output[1].div_ceil(group);
+
+        let padded = Padded::new::<T::Real>(window);
+        let pixels = padded.pixels();
+        let kernel = choose::<T::Real>(channels, pixels);
+        let mut offsets: Vec<usize> = padded.offsets().collect();
+        offsets.resize(pixels.next_multiple_of(kernel.points), 0);
+
+        let run = window.taps[1] * window.source[3];
+        let depth = window.taps[0] * run;
+        let block = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        let segment = |start: usize, end: usize| Segment {
+            vector: start * kernel.lanes,
+            scalar: start / run * padded.width * window.source[3] + start % run,
+            len: end - start,
+        };
+        let cut = |from: usize, to: usize| {
+            let rows = from / run..to.div_ceil(run);
+            rows.map(|row| segment(from.max(row * run), to.min((row + 1) * run))).collect()
+        };
+        let blocks = (0..depth).step_by(block).map(|from| cut(from, depth.min(from + block))).collect();
+        Self { correlation, kernel, group, channels, padded, offsets, blocks, depth, columns: window.taps[1] }
+    }
+
+    /// Lays out the weights of one panel as `[tap row, tap column, input channel, lane]`, zero where a lane has no weight.
+    fn pack(&self, panel: usize, target: &mut [T::Real]) {
+        let Correlation { window, filters, placement, .. } = self.correlation;
+        let (lanes, inputs, outputs) = (self.kernel.lanes, window.source[3], placement.shape[3]);
+        target.fill(T::Real::ZERO);
+        for (pixel, channels, lane) in self.runs(panel) {
+            for i in 0..window.taps[0] {
+                for j in 0..window.taps[1] {
+                    let tap = i as isize * filters.tap_stride[0] + j as isize * filters.tap_stride[1];
+                    let base = filters.first.wrapping_add_signed(tap) + channels.start * filters.channel_stride;
+                    let column = j + pixel * window.step[1];
+                    let target = &mut target[(i * self.columns + column) * inputs * lanes..][..inputs * lanes];
+                    debug_assert!(channels.end <= outputs);
+                    if filters.channel_stride == 1 {
+                        for (depth, target) in target.chunks_exact_mut(lanes).enumerate() {
+                            let source = &filters.data[base + depth * filters.depth_stride..][..channels.len()];
+                            widen(source, &mut target[lane..][..channels.len()]);
+                        }
+                    } else {
+                        self.pack_transposed(base, channels.len(), lane, target);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Packs filters whose input channels are contiguous, a few of those at a time so that the target stays in cache.
+    fn pack_transposed(&self, base: usize, channels: usize, lane: usize, target: &mut [T::Real]) {
+        const CHUNK: usize = 16;
+        let Filters { data, channel_stride, .. } = self.correlation.filters;
+        let lanes = self.kernel.lanes;
+        let inputs = target.len() / lanes;
+        let mut buffer = [T::Real::ZERO; CHUNK];
+        for (chunk, target) in target.chunks_mut(CHUNK * lanes).enumerate() {
+            let len = CHUNK.min(inputs - chunk * CHUNK);
+            for channel in 0..channels {
+                widen(&data[base + channel * channel_stride + chunk * CHUNK..][..len], &mut buffer[..len]);
+                for (depth, weight) in buffer[..len].iter().enumerate() {
+                    target[depth * lanes + lane + channel] = *weight;
+                }
+            }
+        }
+    }
+
+    fn pack_bias(&self, target: &mut [T::Real]) {
+        target.fill(T::Real::ZERO);
+        if let Some(bias) = self.correlation.bias {
+            for (target, bias) in target.iter_mut().zip(bias.iter().cycle()).take(self.channels) {
+                *target = bias.to_real();
+            }
+        }
+    }
+
+    /// What the lanes of a panel are: for each pixel of the group, its output channels and the lane they start at.
+    fn runs(&self, panel: usize) -> impl Iterator<Item = (usize, std::ops::Range<usize>, usize)> {
+        let outputs = self.correlation.placement.shape[3];
+        let start = panel * self.kernel.lanes;
+        let end = self.channels.min(start + self.kernel.lanes);
+        (start / outputs..end.div_ceil(outputs)).map(move |pixel| {
+            let from = start.max(pixel * outputs);
+            let to = end.min((pixel + 1) * outputs);
+            (pixel, from - pixel * outputs..to - pixel * outputs, from - start)
+        })
+    }
+
+    fn task(
+        &self,
+        band: &Band,
+        panels: std::ops::Range<usize>,
+        source: &[T],
+        weights: &[T::Real],
+        biases: &[T::Real],
+        output: Shared<T>,
+    ) {
+        let Kernel { lanes, points, run, .. } = *self.kernel;
+        let padded_len = scratch::aligned::<T::Real>(self.padded.len());
+        scratch::for_task(|scratch| {
+            let (copy, sums) = scratch.slice(padded_len + self.offsets.len() * lanes).split_at_mut(padded_len);
+            self.padded.fill(band, source, copy);
+            let tiles = (band.images.len() * band.rows.len() * self.padded_columns()).div_ceil(points);
+            for panel in panels {
+                let vectors = weights[panel * self.depth * lanes..][..self.depth * lanes].as_ptr();
+                let bias = &biases[panel * lanes..][..lanes];
+                for (index, block) in self.blocks.iter().enumerate() {
+                    for (offsets, sums) in
+                        self.offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)).take(tiles)
+                    {
+                        let (initial, initial_stride) = if index == 0 { (bias.as_ptr(), 0) } else { (sums.as_ptr(), lanes) };
+                        let tile = Tile {
+                            segments: block,
+                            vectors,
+                            vector_step: lanes,
+                            scalars: copy.as_ptr(),
+                            scalar_step: 1,
+                            offsets,
+                            initial,
+                            initial_stride,
+                            sums: sums.as_mut_ptr(),
+                        };
+                        // SAFETY: the segments stay inside a panel of weights and, from every offset of a full band, inside
+                        // the padded copy of one; sums and bias have `lanes` numbers per point.
+                        unsafe { run(&tile) };
+                    }
+                }
+                if self.blocks.is_empty() {
+                    sums.fill(T::Real::ZERO);
+                }
+                Isa::detect().run(
+                    #[inline(always)]
+                    || self.store(band, panel, sums, output),
+                );
+            }
+        });
+    }
+
+    fn padded_columns(&self) -> usize {
+        self.correlation.window.output[1].div_ceil(self.group)
+    }
+
+    /// Writes the sums of a panel to the output.
+    #[inline(always)]
+    fn store(&self, band: &Band, panel: usize, sums: &[T::Real], output: Shared<T>) {
+        let Placement { shape: [_, h, w, c], first, step } = self.correlation.placement;
+        let lanes = self.kernel.lanes;
+        let [_, columns] = self.correlation.window.output;
+        // Whole rows at once where sums and output have the same layout.
+        let rows_match = step == 1 && lanes == self.channels;
+        let mut sums = sums.chunks_exact(self.padded_columns() * lanes);
+        for image in band.images.clone() {
+            for (row, sums) in band.rows.clone().zip(&mut sums) {
+                let row = (image * h + first[0] + row * step) * w;
+                if rows_match {
+                    // SAFETY: a row of the output belongs to one band, and all its channels to the one panel.
+                    unsafe { self.finish(&sums[..columns * c], row * c, output) };
+                    continue;
+                }
+                for (column, sums) in sums.chunks_exact(lanes).enumerate() {
+                    for (pixel, channels, lane) in self.runs(panel) {
+                        let column = column * self.group + pixel;
+                        if column < columns {
+                            let at = (row + first[1] + column * step) * c + channels.start;
+                            // SAFETY: a pixel of the output belongs to one band, and a channel to one panel.
+                            unsafe { self.finish(&sums[lane..][..channels.len()], at, output) };
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies the epilogue to consecutive elements and writes them from `output[at]` on.
+    ///
+    /// # Safety
+    /// The elements must lie inside the output, and no other thread may touch them.
+    #[inline(always)]
+    unsafe fn finish(&self, sums: &[T::Real], at: usize, output: Shared<T>) {
+        let Epilogue { residual, relu, mask } = self.correlation.epilogue;
+        // SAFETY: the caller's promise.
+        let output = unsafe { std::slice::from_raw_parts_mut(output.0.add(at), sums.len()) };
+        // Not max(): a NaN must come out as one.
+        let rectify = |value: T::Real| if relu && value < T::Real::ZERO { T::Real::ZERO } else { value };
+        let keep = |value, mask: &T| if mask.to_real() > T::Real::ZERO { value } else { T::Real::ZERO };
+        let sums = output.iter_mut().zip(sums);
+        let part = |slice: &'a [T]| &slice[at..];
+        match (residual.map(part), mask.map(part)) {
+            (None, None) => sums.for_each(|(out, sum)| *out = T::from_real(rectify(*sum))),
+            (Some(residual), None) => {
+                sums.zip(residual).for_each(|((out, sum), residual)| *out = T::from_real(rectify(*sum + residual.to_real())));
+            }
+            (None, Some(mask)) => {
+                sums.zip(mask).for_each(|((out, sum), mask)| *out = T::from_real(keep(rectify(*sum), mask)));
+            }
+            (Some(residual), Some(mask)) => sums.zip(residual).zip(mask).for_each(|(((out, sum), residual), mask)| {
+                *out = T::from_real(keep(rectify(*sum + residual.to_real()), mask));
+            }),
+        }
+    }
+}

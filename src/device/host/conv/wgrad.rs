@@ -1,0 +1,201 @@
+//! The gradient of a convolution with respect to its filters.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::bands::{Band, Padded, Window};
+use super::{ConvShape, TASKS};
+use crate::Result;
+use crate::device::host::convert::widen;
+use crate::device::host::kernel::{Kernel, Segment, Tile, choose};
+use crate::device::host::scratch;
+use crate::element::{Element, Real};
+
+/// Bytes of gradient that a task accumulates: they shall stay in the second-level cache.
+const BYTES: usize = 256 << 10;
+
+/// `dw = gradient`, or `dw += gradient` where `accumulate`.
+///
+/// `x` is `[n, h, w, c]`, `dy` `[n, out_h, out_w, k]`, `dw` `[k, r, s, c]` and always of the computing type.
+///
+/// Few filters: the images are dealt out to tasks, and their partial sums are added in order. Many filters: these are dealt
+/// out too, so that partial sums never take much memory.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the shape has no output or a slice has another length.
+pub fn wgrad<T: Element>(shape: &ConvShape, x: &[T], dy: &[T], accumulate: bool, dw: &mut [T::Real]) -> Result<()> {
+    shape.check(
+        "conv wgrad",
+        &[("x", x.len(), shape.x_len()), ("dy", dy.len(), shape.y_len()), ("dw", dw.len(), shape.filter_len())],
+    )?;
+    if shape.n == 0 {
+        if !accumulate {
+            dw.fill(T::Real::ZERO);
+        }
+        return Ok(());
+    }
+    let plan = Plan::<T>::new(shape);
+    let (chunks, groups) = (shape.k.div_ceil(plan.filters), shape.n.div_ceil(plan.images));
+    scratch::for_call(|scratch| {
+        let partials: &mut [T::Real] = scratch.slice(chunks * groups * plan.partial_len());
+        partials.par_chunks_exact_mut(plan.partial_len()).enumerate().for_each(|(task, partial)| {
+            let (chunk, group) = (task / groups * plan.filters, task % groups * plan.images);
+            let filters = chunk..shape.k.min(chunk + plan.filters);
+            plan.task(filters, group..shape.n.min(group + plan.images), x, dy, partial);
+        });
+        let partials = &*partials;
+        let row = shape.s * shape.c;
+        dw.par_chunks_exact_mut(row).enumerate().for_each(|(index, target)| {
+            let (filter, filter_row) = (index / shape.r, index % shape.r);
+            let partials =
+                partials[filter / plan.filters * groups * plan.partial_len()..].chunks_exact(plan.partial_len()).take(groups);
+            plan.add(filter % plan.filters, filter_row, partials, accumulate, target);
+        });
+    });
+    Ok(())
+}
+
+/// A filter gradient laid out for the kernel: vectors run along a filter row, points along the filters.
+struct Plan<'a, T: Element> {
+    shape: &'a ConvShape,
+    kernel: &'static Kernel<T::Real>,
+    padded: Padded,
+    /// Filters per task.
+    filters: usize,
+    /// Filters per task, whole tiles of them.
+    filters_padded: usize,
+    /// Images per task.
+    images: usize,
+    /// Panels of lanes per filter row.
+    panels: usize,
+}
+
+impl<'a, T: Element> Plan<'a, T> {
+    fn new(shape: &'a ConvShape) -> Self {
+        let ConvShape { n, h, w, c, k, r, s, stride, pad } = *shape;
+        let row = s * c;
+        let kernel = choose::<T::Real>(row, k);
+        let panels = row.div_ceil(kernel.lanes);
+
+        let bytes_per_tile = r * panels * kernel.lanes * kernel.points * size_of::<T::Real>();
+        let tiles = k.div_ceil(kernel.points);
+        let tiles_per_task = tiles.div_ceil(tiles.div_ceil((BYTES / bytes_per_tile).max(1)));
+        let filters_padded = tiles_per_task * kernel.points;
+        let filters = filters_padded.min(k);
+        let groups = TASKS.div_ceil(k.div_ceil(filters)).min(n);
+
+        let window = Window {
+            source: [n, h, w, c],
+            output: [shape.out_h(), shape.out_w()],
+            taps: [r, s],
+            step: [stride; 2],
+            origin: [-(pad as isize); 2],
+        };
+        Self {
+            shape,
+            kernel,
+            padded: Padded::new::<T::Real>(window),
+            filters,
+            filters_padded,
+            images: n.div_ceil(groups),
+            panels,
+        }
+    }
+
+    /// Elements of a task's sums, `[filter row, panel, filter, lane]`.
+    fn partial_len(&self) -> usize {
+        self.shape.r * self.panels * self.filters_padded * self.kernel.lanes
+    }
+
+    fn task(&self, filters: Range<usize>, images: Range<usize>, x: &[T], dy: &[T], partial: &mut [T::Real]) {
+        let Kernel { lanes, points, run, .. } = *self.kernel;
+        let offsets: Vec<usize> = (0..self.filters_padded).collect();
+        // The last vector of a filter row may reach beyond the copy.
+        let copy_len = scratch::aligned::<T::Real>(self.padded.len() + lanes);
+        let gradient_len = self.padded.pixels() * self.filters_padded;
+        let row_len = self.padded.width * self.shape.c;
+        partial.fill(T::Real::ZERO);
+        scratch::for_task(|scratch| {
+            let (copy, gradient) = scratch.slice(copy_len + gradient_len).split_at_mut(copy_len);
+            for band in self.padded.bands(images) {
+                self.padded.fill(&band, x, copy);
+                self.fill_gradient(&band, &filters, dy, gradient);
+                let segments = self.segments(&band);
+                for (index, sums) in partial.chunks_exact_mut(self.filters_padded * lanes).enumerate() {
+                    let vectors = &copy[index / self.panels * row_len + index % self.panels * lanes..];
+                    for (offsets, sums) in offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)) {
+                        let tile = Tile {
+                            segments: &segments,
+                            vectors: vectors.as_ptr(),
+                            vector_step: self.padded.step[1] * self.shape.c,
+                            scalars: gradient.as_ptr(),
+                            scalar_step: self.filters_padded,
+                            offsets,
+                            initial: sums.as_ptr(),
+                            initial_stride: lanes,
+                            sums: sums.as_mut_ptr(),
+                        };
+                        // SAFETY: the segments address pixels of the band, whose filter rows end inside the copy, the last
+                        // panel less than `lanes` beyond; the gradient has `filters_padded` numbers per pixel.
+                        unsafe { run(&tile) };
+                    }
+                }
+            }
+        });
+    }
+
+    /// Copies the gradient of a band at some filters as `[pixel, filter]`.
+    fn fill_gradient(&self, band: &Band, filters: &Range<usize>, dy: &[T], copy: &mut [T::Real]) {
+        let (h, w, k) = (self.shape.out_h(), self.shape.out_w(), self.shape.k);
+        let mut copy = copy.chunks_exact_mut(self.filters_padded);
+        for image in band.images.clone() {
+            let pixels = (image * h + band.rows.start) * w..(image * h + band.rows.end) * w;
+            for (pixel, copy) in dy[pixels.start * k..pixels.end * k].chunks_exact(k).zip(&mut copy) {
+                widen(&pixel[filters.clone()], &mut copy[..filters.len()]);
+            }
+        }
+    }
+
+    /// The pixels of a band: one segment per row, or fewer where rows follow each other in the copy as in the gradient.
+    fn segments(&self, band: &Band) -> Vec<Segment> {
+        let w = self.shape.out_w();
+        let step = self.padded.step[1] * self.shape.c;
+        let mut segments: Vec<Segment> = Vec::new();
+        for image in 0..band.images.len() {
+            for row in 0..band.rows.len() {
+                let vector = self.padded.offset(image, row, 0);
+                match segments.last_mut() {
+                    Some(last) if last.vector + last.len * step == vector => last.len += w,
+                    _ => {
+                        let scalar = (image * band.rows.len() + row) * w * self.filters_padded;
+                        segments.push(Segment { vector, scalar, len: w });
+                    }
+                }
+            }
+        }
+        segments
+    }
+
+    /// Adds up the partial sums of one row of one filter.
+    fn add<'p>(
+        &self,
+        filter: usize,
+        filter_row: usize,
+        partials: impl Iterator<Item = &'p [T::Real]>,
+        accumulate: bool,
+        target: &mut [T::Real],
+    ) {
+        let lanes = self.kernel.lanes;
+        let mut add = accumulate;
+        for partial in partials {
+            for (panel, target) in target.chunks_mut(lanes).enumerate() {
+                let at = ((filter_row * self.panels + panel) * self.filters_padded + filter) * lanes;
+                for (target, sum) in target.iter_mut().zip(&partial[at..]) {
+                    *target = if add { *target + *sum } else { *sum };
+                }
+            }
+            add = true;
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Convolution: activations NHWC, filters KRSC, square strides, symmetric zero padding.
+
+use super::check::has_shape;
+pub use crate::device::conv::Epilogue;
+use crate::device::conv::{self, ConvShape};
+use crate::element::Element;
+use crate::{Error, Result, Tensor};
+
+/// y = relu(x ∗ filter + bias + residual), the last three where the epilogue asks for them.
+///
+/// `x` is `[n, h, w, c]`, `filter` `[k, r, s, c]`, `y` `[n, h', w', k]`.
+pub fn conv_fprop<T: Element>(
+    x: &Tensor<T>,
+    filter: &Tensor<T>,
+    stride: usize,
+    pad: usize,
+    epilogue: Epilogue<T>,
+    y: &Tensor<T>,
+) -> Result<()> {
+    const OP: &str = "conv_fprop";
+    let shape = shape(OP, x, filter.dims_of(OP)?, stride, pad)?;
+    has_shape(OP, "y", y, &output(&shape))?;
+    if let Some(bias) = epilogue.bias {
+        has_shape(OP, "bias", bias, &[shape.k])?;
+    }
+    if let Some(residual) = epilogue.residual {
+        has_shape(OP, "residual", residual, y.dims())?;
+    }
+    conv::fprop(&shape, x, filter, epilogue, y)
+}
+
+/// dx = (mask > 0) · (gradient + residual), the two where given: the gradient with respect to the input, another branch's contribution,
+/// and the ReLU the input came out of (whose output is `mask`). Both have the shape of `dx`.
+pub fn conv_dgrad<T: Element>(
+    dy: &Tensor<T>,
+    filter: &Tensor<T>,
+    stride: usize,
+    pad: usize,
+    residual: Option<&Tensor<T>>,
+    mask: Option<&Tensor<T>>,
+    dx: &Tensor<T>,
+) -> Result<()> {
+    const OP: &str = "conv_dgrad";
+    let shape = shape(OP, dx, filter.dims_of(OP)?, stride, pad)?;
+    has_shape(OP, "dy", dy, &output(&shape))?;
+    for (name, tensor) in [("residual", residual), ("mask", mask)] {
+        if let Some(tensor) = tensor {
+            has_shape(OP, name, tensor, dx.dims())?;
+        }
+    }
+    conv::dgrad(&shape, dy, filter, residual, mask, dx)
+}
+
+/// The gradient with respect to the filters `dw` (`[k, r, s, c]`), in the arithmetic type, added to what is there when `accumulate`.
+pub fn conv_wgrad<T: Element>(
+    x: &Tensor<T>,
+    dy: &Tensor<T>,
+    stride: usize,
+    pad: usize,
+    accumulate: bool,
+    dw: &Tensor<T::Real>,
+) -> Result<()> {
+    const OP: &str = "conv_wgrad";
+    let shape = shape(OP, x, dw.dims_of(OP)?, stride, pad)?;
+    has_shape(OP, "dy", dy, &output(&shape))?;
+    conv::wgrad(&shape, x, dy, accumulate, dw)
+}
+
+fn output(shape: &ConvShape) -> [usize; 4] {
+    [shape.n, shape.out_h(), shape.out_w(), shape.k]
+}
+
+fn shape<T: Element>(op: &'static str, x: &Tensor<T>, filter: [usize; 4], stride: usize, pad: usize) -> Result<ConvShape> {
+    let ([n, h, w, c], [k, r, s, filter_c]) = (x.dims_of(op)?, filter);
+    if c != filter_c {
+        return Err(Error::shape(op, format!("the images have {c} channels but the filters {filter_c}")));
+    }
+    Ok(ConvShape { n, h, w, c, k, r, s, stride, pad })
+}

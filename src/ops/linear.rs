@@ -1,0 +1,43 @@
+//! Fully connected layers.
+
+use super::check::has_shape;
+use crate::device::matmul;
+use crate::element::Element;
+use crate::{Error, Result, Tensor};
+
+/// y = relu(x Wᵀ + b): `x` is `[n, in]`, `weight` `[out, in]`, `bias` `[out]`, `y` `[n, out]`.
+pub fn linear<T: Element>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>, relu: bool, y: &Tensor<T>) -> Result<()> {
+    const OP: &str = "linear";
+    let [rows, outputs] = sizes(OP, x, weight)?;
+    has_shape(OP, "y", y, &[rows, outputs])?;
+    if let Some(bias) = bias {
+        has_shape(OP, "bias", bias, &[outputs])?;
+    }
+    matmul::forward(x, weight, bias, relu, y)
+}
+
+/// dx = dy W.
+pub fn linear_dgrad<T: Element>(dy: &Tensor<T>, weight: &Tensor<T>, dx: &Tensor<T>) -> Result<()> {
+    const OP: &str = "linear_dgrad";
+    let [rows, outputs] = sizes(OP, dx, weight)?;
+    has_shape(OP, "dy", dy, &[rows, outputs])?;
+    matmul::backward_input(dy, weight, dx)
+}
+
+/// dW += dyᵀ x, in the arithmetic type.
+pub fn linear_wgrad<T: Element>(x: &Tensor<T>, dy: &Tensor<T>, dw: &Tensor<T::Real>) -> Result<()> {
+    const OP: &str = "linear_wgrad";
+    let ([rows, inputs], [_, outputs]) = (x.dims_of(OP)?, dy.dims_of::<2>(OP)?);
+    has_shape(OP, "dy", dy, &[rows, outputs])?;
+    has_shape(OP, "dw", dw, &[outputs, inputs])?;
+    matmul::backward_weight(x, dy, dw)
+}
+
+/// Rows of `x` and outputs of `weight`, which must fit each other.
+fn sizes<T: Element>(op: &'static str, x: &Tensor<T>, weight: &Tensor<T>) -> Result<[usize; 2]> {
+    let ([rows, inputs], [outputs, weight_inputs]) = (x.dims_of(op)?, weight.dims_of(op)?);
+    if inputs != weight_inputs {
+        return Err(Error::shape(op, format!("rows of {inputs} values do not fit a weight for {weight_inputs}")));
+    }
+    Ok([rows, outputs])
+}
