@@ -1,9 +1,14 @@
 //! `rocl`: adversarial self-supervised contrastive learning (RoCL) on hand-written CUDA kernels.
 
+pub mod cli;
 pub mod device;
 pub mod element;
 pub mod error;
 pub mod ops;
+pub mod optim;
+pub mod recipe;
+pub mod report;
+pub mod run;
 pub mod tensor;
 
 pub use device::Device;

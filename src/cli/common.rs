@@ -1,0 +1,185 @@
+//! The flags that all subcommands share, as parsed and as resolved.
+
+use std::convert::Infallible;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+use crate::recipe::Recipe;
+use crate::run::checkpoint::Checkpoint;
+use crate::{Error, Result};
+
+/// Flags of every subcommand that runs a network, as parsed.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// `textures` (built in), or the folder of CIFAR-10's binary files
+    #[arg(long, value_name = "DATA", default_value = "textures")]
+    pub data: Data,
+    /// Folder for all results
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
+    #[arg(long, value_name = "RECIPE")]
+    pub recipe: Option<String>,
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Arithmetic: fp32, tf32, fp16 or bf16
+    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true, default_value = "fp32")]
+    pub precision: Precision,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Images per step
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<u32>,
+    /// Use only the first N images of each split
+    #[arg(long, value_name = "N")]
+    pub limit: Option<NonZeroUsize>,
+    /// CPU threads; all cores by default
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// What a subcommand works with once recipe, checkpoint and flags are put together.
+#[derive(Debug)]
+pub struct Settings {
+    /// All hyper-parameters, flags applied.
+    pub recipe: Recipe,
+    /// Seed of this command; the recipe's own unless given.
+    pub seed: u64,
+    /// The images.
+    pub data: Data,
+    /// Folder for all results.
+    pub out: PathBuf,
+    /// Where to compute.
+    pub device: Device,
+    /// Arithmetic of convolutions and products.
+    pub precision: Precision,
+    /// Images to use of each split; all when absent.
+    pub limit: Option<usize>,
+    /// Print the result as JSON.
+    pub json: bool,
+    /// Show no progress.
+    pub quiet: bool,
+}
+
+impl Common {
+    /// The recipe that `--recipe` names, or `default`.
+    ///
+    /// # Errors
+    /// Those of [`Recipe::load`].
+    pub fn recipe_or(&self, default: &str) -> Result<Recipe> {
+        Recipe::load(self.recipe.as_deref().unwrap_or(default))
+    }
+
+    /// The settings of a command with this `recipe` (overrides applied), which writes to `out` unless told otherwise. Sets the number of
+    /// threads.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the threads cannot be started.
+    pub fn settle(self, recipe: Recipe, out: impl Into<PathBuf>) -> Result<Settings> {
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+            pool.map_err(|error| Error::Usage(format!("--threads {threads} cannot be met ({error}); ask for fewer")))?;
+        }
+        Ok(Settings {
+            seed: self.seed.unwrap_or(recipe.train.seed),
+            recipe,
+            data: self.data,
+            out: self.out.unwrap_or_else(|| out.into()),
+            device: self.device,
+            precision: self.precision,
+            limit: self.limit.map(NonZeroUsize::get),
+            json: self.json,
+            quiet: self.quiet,
+        })
+    }
+}
+
+/// The recipe that a checkpoint carries.
+///
+/// # Errors
+/// [`Error::Usage`] when it is damaged or of a newer schema.
+pub fn recipe_of(checkpoint: &Checkpoint) -> Result<Recipe> {
+    Recipe::from_json(&checkpoint.meta.recipe).map_err(|error| Error::Usage(format!("the checkpoint's recipe: {error}")))
+}
+
+/// The images to work on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// The built-in textures.
+    Textures,
+    /// CIFAR-10's binary files in a folder.
+    Folder(PathBuf),
+}
+
+impl FromStr for Data {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "textures" { Self::Textures } else { Self::Folder(text.into()) })
+    }
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The first GPU if there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU of that number.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let index = text.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+                index.map(Self::Cuda).ok_or_else(|| "devices are auto, cpu, cuda and cuda:N".to_owned())
+            }
+        }
+    }
+}
+
+/// Arithmetic of convolutions and matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32-bit floating point, equal bits from run to run.
+    Fp32,
+    /// Tensor cores with 10-bit mantissas; the same as fp32 on a CPU.
+    Tf32,
+    /// 16-bit storage with a loss scale.
+    Fp16,
+    /// 16-bit storage with the range of f32.
+    Bf16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read() {
+        let devices = ["auto", "cpu", "cuda", "cuda:3"].map(|text| text.parse::<Device>().unwrap());
+        assert_eq!(devices, [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(3)]);
+        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
+            assert!(wrong.parse::<Device>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The command line: one file per subcommand, each with its arguments and a `run`.
+
+pub mod common;
+pub mod demo;
+pub mod evaluate;
+pub mod linear_eval;
+pub mod output;
+pub mod pretrain;
+pub mod recipe;
+
+use clap::{Parser, Subcommand};
+
+use crate::Result;
+
+const EXAMPLES: &str = "\
+Examples:
+  rocl demo --out demo
+  rocl pretrain --data cifar-10 --recipe cifar-small --out run
+  rocl linear-eval --data cifar-10 --checkpoint run/checkpoint.safetensors
+  rocl evaluate --data cifar-10 --checkpoint run/checkpoint.safetensors \\
+                --head run/head.safetensors";
+
+/// Adversarial self-supervised contrastive learning (RoCL): train without labels, attack, measure
+#[derive(Debug, Parser)]
+#[command(name = "rocl", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Pretrain(pretrain::Args),
+    LinearEval(linear_eval::Args),
+    Evaluate(evaluate::Args),
+    Recipe(recipe::Args),
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// Those of the subcommand; [`crate::Error::exit_code`] is the exit code of the process.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Pretrain(args) => pretrain::run(args),
+        Command::LinearEval(args) => linear_eval::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Recipe(args) => recipe::run(args),
+    }
+}

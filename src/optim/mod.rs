@@ -1,0 +1,3 @@
+//! How the weights move: learning-rate schedules.
+
+pub mod schedule;

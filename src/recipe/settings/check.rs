@@ -1,0 +1,152 @@
+//! The permitted range of every setting.
+
+use std::fmt::Display;
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
+use std::ops::RangeBounds;
+
+use super::{Optimizer, Recipe};
+use crate::optim::schedule::Schedule;
+use crate::{Error, Result};
+
+/// Longest run, in epochs or attack steps.
+const MANY: u32 = 1_000_000;
+/// Largest batch and layer: products of two of them still fit the kernels' 32-bit sizes.
+const LARGE: u32 = 1 << 16;
+
+impl Recipe {
+    /// Holds every value against its permitted range; NaN and infinity are in none.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the key, the value and the range.
+    pub fn check(&self) -> Result<()> {
+        self.check_network()?;
+        self.check_augment()?;
+        self.check_attack()?;
+        self.check_optimizer()?;
+        self.check_schedule()?;
+        self.check_evaluation()
+    }
+
+    fn check_network(&self) -> Result<()> {
+        within("network.width", self.network.width, 1..=4096)?;
+        within("network.projection_hidden", self.projection_hidden(), 1..=2 * LARGE)?;
+        within("network.projection", self.network.projection, 1..=LARGE)?;
+        within("train.epochs", self.train.epochs, 1..=MANY)?;
+        // A batch of one image has no negatives.
+        within("train.batch_size", self.train.batch_size, 2..=LARGE)?;
+        // TOML holds no larger integer.
+        within("train.seed", self.train.seed, 0..=i64::MAX as u64)
+    }
+
+    fn check_augment(&self) -> Result<()> {
+        let augment = &self.augment;
+        within("augment.jitter_probability", augment.jitter_probability, 0.0..=1.0)?;
+        within("augment.brightness", augment.brightness, 0.0..=1.0)?;
+        within("augment.contrast", augment.contrast, 0.0..=1.0)?;
+        within("augment.saturation", augment.saturation, 0.0..=1.0)?;
+        within("augment.hue", augment.hue, 0.0..=0.5)?;
+        within("augment.grayscale_probability", augment.grayscale_probability, 0.0..=1.0)?;
+        within("augment.flip_probability", augment.flip_probability, 0.0..=1.0)?;
+        interval("augment.crop_scale", augment.crop_scale, above(0.0, 1.0))?;
+        interval("augment.crop_ratio", augment.crop_ratio, 0.1..=10.0)
+    }
+
+    fn check_attack(&self) -> Result<()> {
+        let attack = &self.attack;
+        within("attack.epsilon", attack.epsilon.value(), 0.0..=1.0)?;
+        within("attack.step_size", attack.step_size.value(), 0.0..=1.0)?;
+        within("attack.steps", attack.steps, 1..=MANY)?;
+        let batch = self.train.batch_size;
+        if attack.group == 1 || (attack.group > 1 && !batch.is_multiple_of(attack.group)) {
+            return Err(Error::Usage(format!(
+                "attack.group is {}, but must divide train.batch_size ({batch}) into groups of at least 2 images; 0 is the whole batch",
+                attack.group
+            )));
+        }
+        within("loss.temperature", self.loss.temperature, 0.02..=100.0)?;
+        within("loss.lambda", self.loss.lambda, above(0.0, 1e9))
+    }
+
+    fn check_optimizer(&self) -> Result<()> {
+        within("optimizer.learning_rate", self.optimizer.learning_rate(), above(0.0, 1000.0))?;
+        match self.optimizer {
+            Optimizer::Lars { momentum, weight_decay, trust, .. } => {
+                within("optimizer.momentum", momentum, 0.0..1.0)?;
+                within("optimizer.weight_decay", weight_decay, 0.0..=1.0)?;
+                within("optimizer.trust", trust, above(0.0, 1.0))
+            }
+            Optimizer::Sgd { momentum, weight_decay, .. } => {
+                within("optimizer.momentum", momentum, 0.0..1.0)?;
+                within("optimizer.weight_decay", weight_decay, 0.0..=1.0)
+            }
+            Optimizer::Adamw { beta1, beta2, epsilon, weight_decay, .. } => {
+                within("optimizer.beta1", beta1, 0.0..1.0)?;
+                within("optimizer.beta2", beta2, 0.0..1.0)?;
+                within("optimizer.epsilon", epsilon, above(0.0, 1.0))?;
+                within("optimizer.weight_decay", weight_decay, 0.0..=1.0)
+            }
+        }
+    }
+
+    fn check_schedule(&self) -> Result<()> {
+        if let Schedule::WarmupCosine { warmup_epochs, warmup_multiplier, cosine_epochs } = self.schedule {
+            within("schedule.warmup_epochs", warmup_epochs, 0..=MANY)?;
+            within("schedule.warmup_multiplier", warmup_multiplier, above(0.0, 1000.0))?;
+            // A shorter cosine would leave epochs at a learning rate of zero.
+            let needed = self.train.epochs.saturating_sub(warmup_epochs).max(1);
+            within("schedule.cosine_epochs", cosine_epochs.unwrap_or(needed), needed..=MANY)?;
+        }
+        Ok(())
+    }
+
+    fn check_evaluation(&self) -> Result<()> {
+        let linear = &self.linear_eval;
+        within("linear_eval.learning_rate", linear.learning_rate, above(0.0, 1000.0))?;
+        within("linear_eval.momentum", linear.momentum, 0.0..1.0)?;
+        within("linear_eval.weight_decay", linear.weight_decay, 0.0..=1.0)?;
+        within("linear_eval.batch_size", linear.batch_size, 1..=LARGE)?;
+        within("linear_eval.epochs", linear.epochs, 1..=MANY)?;
+        within("linear_eval.decay", linear.decay, above(0.0, 1.0))?;
+        if !linear.milestones.is_sorted_by(|a, b| a < b) || linear.milestones.last().is_some_and(|last| *last >= linear.epochs) {
+            return Err(Error::Usage(format!(
+                "linear_eval.milestones is {:?}; give epochs in ascending order, each below linear_eval.epochs ({})",
+                linear.milestones, linear.epochs
+            )));
+        }
+        within("evaluate.epsilon", self.evaluate.epsilon.value(), 0.0..=1.0)?;
+        within("evaluate.step_size", self.evaluate.step_size.value(), 0.0..=1.0)?;
+        within("evaluate.steps", self.evaluate.steps, 1..=MANY)?;
+        within("evaluate.batch_size", self.evaluate.batch_size, 1..=LARGE)
+    }
+}
+
+/// All numbers greater than `low`, up to and including `high`.
+fn above(low: f64, high: f64) -> (Bound<f64>, Bound<f64>) {
+    (Excluded(low), Included(high))
+}
+
+fn within<T: PartialOrd + Display>(key: &str, value: T, range: impl RangeBounds<T>) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let low = match range.start_bound() {
+        Included(low) => format!("at least {low}"),
+        Excluded(low) => format!("above {low}"),
+        Unbounded => "any".to_owned(),
+    };
+    let high = match range.end_bound() {
+        Included(high) => format!(" and at most {high}"),
+        Excluded(high) => format!(" and below {high}"),
+        Unbounded => String::new(),
+    };
+    Err(Error::Usage(format!("{key} is {value}, but must be {low}{high}")))
+}
+
+fn interval(key: &str, [low, high]: [f64; 2], range: impl RangeBounds<f64> + Clone) -> Result<()> {
+    within(key, low, range.clone())?;
+    within(key, high, range)?;
+    if low > high {
+        return Err(Error::Usage(format!("{key} is [{low}, {high}]; put the smaller number first")));
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! From text to a checked [`Recipe`].
+
+use toml::{Table, Value};
+
+use super::{Recipe, SCHEMA, keys, presets};
+use crate::{Error, Result};
+
+/// Reads TOML; see [`Recipe::from_toml`].
+pub(super) fn from_toml(text: &str) -> Result<Recipe> {
+    from_table(parse(text)?)
+}
+
+/// Reads JSON; see [`Recipe::from_json`].
+pub(super) fn from_json(text: &str) -> Result<Recipe> {
+    from_table(serde_json::from_str(text).map_err(|error| Error::Usage(format!("the recipe is not valid JSON: {error}")))?)
+}
+
+fn parse(text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+        Error::Usage(format!("line {line} is not valid TOML: {}", error.message().replace('\n', "; ")))
+    })
+}
+
+fn from_table(table: Table) -> Result<Recipe> {
+    check_schema(&table)?;
+    keys::refuse_unknown(&table)?;
+    if !table.contains_key("name") {
+        return Err(Error::Usage("name is missing; add a line such as name = \"mine\" at the top".to_owned()));
+    }
+    let given = keys::flatten(&table);
+    let recipe: Recipe = overlay(parse(presets::REFERENCE)?, table).try_into().map_err(wrong_type)?;
+    recipe.check()?;
+    refuse_unused(&recipe, given.keys())?;
+    Ok(recipe)
+}
+
+fn check_schema(table: &Table) -> Result<()> {
+    match table.get("schema") {
+        Some(Value::Integer(schema)) if *schema == i64::from(SCHEMA) => Ok(()),
+        Some(Value::Integer(schema)) if *schema > i64::from(SCHEMA) => {
+            Err(Error::Usage(format!("schema {schema} is newer than this version of rocl reads ({SCHEMA}); update rocl")))
+        }
+        Some(other) => Err(Error::Usage(format!("schema is {other}; write schema = {SCHEMA} at the top"))),
+        None => Err(Error::Usage(format!("schema is missing; add the line schema = {SCHEMA} at the top"))),
+    }
+}
+
+/// `base` with the values of `changes`. A section whose `kind` changes is taken as it stands: the keys of one kind mean nothing to
+/// another.
+fn overlay(mut base: Table, changes: Table) -> Table {
+    for (name, change) in changes {
+        match (base.get_mut(&name), change) {
+            (Some(Value::Table(old)), Value::Table(new)) if new.get("kind").is_none_or(|kind| old.get("kind") == Some(kind)) => {
+                old.extend(new);
+            }
+            (_, change) => drop(base.insert(name, change)),
+        }
+    }
+    base
+}
+
+/// Refuses keys that have no effect, such as `optimizer.trust` with AdamW: none survives into the recipe.
+fn refuse_unused<'a>(recipe: &Recipe, given: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    let used = Table::try_from(recipe).map(|table| keys::flatten(&table)).map_err(|error| Error::Usage(error.to_string()))?;
+    let Some(path) = given.into_iter().find(|path| !used.contains_key(*path)) else { return Ok(()) };
+    let section = path.split('.').next().unwrap_or(path);
+    let kind = used.get(&format!("{section}.kind")).map_or_else(String::new, ToString::to_string);
+    Err(Error::Usage(format!("{path} has no effect with {section}.kind = {kind}; remove it or change the kind")))
+}
+
+/// serde's sentence, with the key in front and the types in the words of TOML.
+fn wrong_type(error: toml::de::Error) -> Error {
+    let text = error.to_string();
+    let path = text.split_once("\nin `").and_then(|(_, rest)| rest.split_once('`')).map_or("recipe", |(path, _)| path);
+    let mut message = error.message().replace('\n', "; ");
+    for (rust, words) in [("u32", "a whole number from 0 to 4294967295"), ("u64", "a whole number from 0"), ("f64", "a number")] {
+        message = message.replace(&format!("expected {rust}"), &format!("expected {words}"));
+    }
+    let remedy = if message.starts_with("missing field") { "; state every key of this kind" } else { "" };
+    Error::Usage(format!("{path}: {message}{remedy}"))
+}

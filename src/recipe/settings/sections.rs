@@ -1,0 +1,210 @@
+//! The sections of a recipe, one struct each, with the names of the TOML keys.
+
+use serde::{Deserialize, Serialize};
+
+use super::Number;
+
+/// `[network]`: encoder and projector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// The encoder.
+    pub architecture: Architecture,
+    /// Channels of the stem and the first stage, w; later stages have 2w, 4w and 8w. The paper's networks have 64.
+    pub width: u32,
+    /// Units of the projector's hidden layer; 32 · `width` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projection_hidden: Option<u32>,
+    /// Dimension of the embedding that the contrastive loss sees.
+    pub projection: u32,
+}
+
+/// The encoder: a ResNet with the CIFAR stem (3×3 convolution, stride 1, no pooling).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// Basic blocks, 2-2-2-2.
+    Resnet18,
+    /// Bottlenecks, 3-4-6-3.
+    Resnet50,
+}
+
+/// `[train]`: the pretraining run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Train {
+    /// What is learnt.
+    pub method: Method,
+    /// Passes over the training images.
+    pub epochs: u32,
+    /// Images per step, B; the loss sees two or three views of each.
+    pub batch_size: u32,
+    /// Seed of everything random; 0 is a seed like any other.
+    pub seed: u64,
+}
+
+/// The pretraining method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Adversarial contrastive learning (Algorithm 1 of the paper).
+    Rocl,
+    /// Contrastive learning of two clean views; `[attack]` and the regulariser are unused.
+    Simclr,
+}
+
+/// `[augment]`: the random views of an image, all in 8 bits: colour jitter, greyscale, flip, crop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Augment {
+    /// Probability of colour jitter; its four operations then run in random order.
+    pub jitter_probability: f64,
+    /// Brightness factor from [1 − b, 1 + b].
+    pub brightness: f64,
+    /// Contrast factor from [1 − c, 1 + c].
+    pub contrast: f64,
+    /// Saturation factor from [1 − s, 1 + s].
+    pub saturation: f64,
+    /// Hue shift from [−h, h], in turns of the colour circle.
+    pub hue: f64,
+    /// Probability of greyscale.
+    pub grayscale_probability: f64,
+    /// Probability of a horizontal flip.
+    pub flip_probability: f64,
+    /// Smallest and largest area of the crop as a fraction of the image, before it is resized to 32×32.
+    pub crop_scale: [f64; 2],
+    /// Smallest and largest ratio of the crop's width to its height; log-uniform between them.
+    pub crop_ratio: [f64; 2],
+}
+
+/// `[attack]`: the instance-wise attack of pretraining (equation 3 of the paper), PGD in the L∞ ball.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attack {
+    /// Radius of the ball, ε, for pixels in [0, 1].
+    pub epsilon: Number,
+    /// Step size, α.
+    pub step_size: Number,
+    /// Steps, k.
+    pub steps: u32,
+    /// Start at a uniformly random point of the ball instead of at the image.
+    pub random_start: bool,
+    /// What the attack maximises.
+    pub loss: AttackLoss,
+    /// The view that the adversary is driven away from.
+    pub attack_to: View,
+    /// Images that see each other as negatives in the attack and in the regulariser; 0 is the whole batch. The batch is a
+    /// multiple of it. The released code has the images of one GPU, 256 of a batch of 512.
+    pub group: u32,
+}
+
+/// What the instance-wise attack maximises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttackLoss {
+    /// NT-Xent of the attacked view and its target.
+    Similarity,
+}
+
+/// One of the two random views of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum View {
+    /// The view that is attacked.
+    Original,
+    /// The second view.
+    Other,
+}
+
+/// `[loss]`: NT-Xent and RoCL's regulariser (equations 2 and 5 of the paper).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Temperature, τ. The loss subtracts no maximum before its exponential, hence the lower limit of 0.02.
+    pub temperature: f64,
+    /// The regulariser's weight is 1/λ.
+    pub lambda: f64,
+    /// The view that the regulariser draws the adversary towards.
+    pub regularize_to: View,
+    /// Send no gradient through the key side of the similarity, as the released code does.
+    pub detach_keys: bool,
+}
+
+/// `[optimizer]`: how a gradient moves the weights. Each kind has its own keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Optimizer {
+    /// SGD with momentum on gradients scaled per tensor by `trust · |p| / (|g| + weight_decay · |p| + 1e-8)`.
+    Lars {
+        /// Base learning rate, before the schedule.
+        learning_rate: f64,
+        /// Momentum.
+        momentum: f64,
+        /// L2 penalty, added to the gradient.
+        weight_decay: f64,
+        /// Trust coefficient.
+        trust: f64,
+    },
+    /// SGD with momentum.
+    Sgd {
+        /// Base learning rate, before the schedule.
+        learning_rate: f64,
+        /// Momentum.
+        momentum: f64,
+        /// L2 penalty, added to the gradient.
+        weight_decay: f64,
+    },
+    /// Adam with decoupled weight decay; with a weight decay of 0 it is Adam.
+    Adamw {
+        /// Base learning rate, before the schedule.
+        learning_rate: f64,
+        /// Decay of the mean of gradients.
+        beta1: f64,
+        /// Decay of the mean of squared gradients.
+        beta2: f64,
+        /// Added to the root of the second moment.
+        epsilon: f64,
+        /// Fraction of the weights, times the learning rate, taken off per step.
+        weight_decay: f64,
+    },
+}
+
+impl Optimizer {
+    /// The base learning rate, before the schedule.
+    pub fn learning_rate(&self) -> f64 {
+        match *self {
+            Self::Lars { learning_rate, .. } | Self::Sgd { learning_rate, .. } | Self::Adamw { learning_rate, .. } => {
+                learning_rate
+            }
+        }
+    }
+}
+
+/// `[linear_eval]`: a linear classifier on the frozen encoder, trained by SGD on un-augmented images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinearEval {
+    /// Learning rate of the first epochs.
+    pub learning_rate: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// L2 penalty, added to the gradient.
+    pub weight_decay: f64,
+    /// Images per step.
+    pub batch_size: u32,
+    /// Passes over the training images.
+    pub epochs: u32,
+    /// Epochs after which the learning rate is multiplied by `decay`.
+    pub milestones: Vec<u32>,
+    /// The factor at each milestone.
+    pub decay: f64,
+}
+
+/// `[evaluate]`: clean accuracy, and accuracy under PGD on the cross-entropy in the L∞ ball.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluate {
+    /// Radius of the ball, ε, for pixels in [0, 1].
+    pub epsilon: Number,
+    /// Step size, α.
+    pub step_size: Number,
+    /// Steps, k.
+    pub steps: u32,
+    /// Start at a uniformly random point of the ball instead of at the image.
+    pub random_start: bool,
+    /// Images per pass; changes the speed, not the result's meaning.
+    pub batch_size: u32,
+}

@@ -1,0 +1,3 @@
+//! Results for people: text tables.
+
+pub mod table;

@@ -1,0 +1,111 @@
+//! Files that are replaced as a whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Replaces the file at `path` by what `content` writes, creating its folder if need be.
+///
+/// The bytes go to `<path>.part` beside it, which is synced and then renamed, and the folder is synced: whenever the machine stops, the
+/// file holds either all of the old content or all of the new.
+///
+/// # Errors
+/// [`Error::File`] when the disk is full or a file cannot be written; a file that was there before is then untouched.
+pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let folder = folder_of(path);
+    fs::create_dir_all(&folder).map_err(|error| failure(path, &error))?;
+    let part = part_of(path);
+    let written = write_synced(&part, content).and_then(|()| fs::rename(&part, path));
+    if let Err(error) = written {
+        // Best effort: the remains are in the way of nothing, and the next attempt overwrites them.
+        let _ = fs::remove_file(&part);
+        return Err(failure(path, &error));
+    }
+    sync_folder(&folder).map_err(|error| failure(path, &error))
+}
+
+fn write_synced(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    content(&mut file)?;
+    file.into_inner()?.sync_all()
+}
+
+/// Makes a rename last; only Unix can open a folder for it.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+/// The error for a file that could not be written.
+pub(super) fn failure(path: &Path, error: &io::Error) -> Error {
+    let remedy = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space and resume",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "choose a folder that you may write to",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::IsADirectory => "choose another path for the output",
+        _ => "check the disk, or choose another folder for the output",
+    };
+    Error::file(path, format!("cannot be written ({error}); {remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/file");
+        for content in ["old", "new"] {
+            write(&path, |file| file.write_all(content.as_bytes())).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_keeps_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let error = write(&path, |file| {
+            file.write_all(b"half of the new")?;
+            Err(io::Error::from(ErrorKind::StorageFull))
+        });
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("cannot be written") && message.contains("free some space"), "{message}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the unfinished file is gone");
+    }
+
+    /// `/dev/full` refuses every byte as a full disk does.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        std::os::unix::fs::symlink("/dev/full", part_of(&path)).unwrap();
+        let message = write(&path, |file| file.write_all(b"new")).unwrap_err().to_string();
+        assert!(message.contains("No space left") && message.contains("free some space"), "{message}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_path_through_a_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let message = write(&folder.path().join("file/inside"), |_| Ok(())).unwrap_err().to_string();
+        assert!(message.contains("choose another path"), "{message}");
+    }
+}

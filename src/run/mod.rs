@@ -1,0 +1,7 @@
+//! What surrounds a run: checkpoints, the metrics log, progress, interruption.
+
+pub mod atomic;
+pub mod checkpoint;
+pub mod interrupt;
+pub mod metrics;
+pub mod progress;
