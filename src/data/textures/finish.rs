@@ -25,10 +25,10 @@ impl Finish {
         let slope = (slope(), slope());
         Self {
             middle: rng.random_range(0.40..0.60),
-            swing: polarity * rng.random_range(0.16..0.36),
+            swing: polarity * rng.random_range(0.22..0.36),
             slope,
-            tint: std::array::from_fn(|_| 1.0 + rng.random_range(-0.025..0.025)),
-            noise: rng.random_range(0.01..0.05),
+            tint: std::array::from_fn(|_| 1.0 + rng.random_range(-0.02..0.02)),
+            noise: rng.random_range(0.01..0.03),
         }
     }
 

@@ -62,14 +62,14 @@ fn polar(rng: &mut dyn RngCore) -> impl Fn(f32, f32) -> (f32, f32) + use<> {
 
 /// Plane waves.
 fn stripes(rng: &mut dyn RngCore) -> Pattern {
-    let (frame, period, sharpness) = (frame(rng), rng.random_range(4.5..9.0), rng.random_range(1.0..2.5));
+    let (frame, period, sharpness) = (frame(rng), rng.random_range(4.5..7.5), rng.random_range(1.0..2.0));
     Box::new(move |x, y| wave(TAU * frame(x, y).0 / period, sharpness))
 }
 
 /// Small squares on a square lattice.
 fn squares(rng: &mut dyn RngCore) -> Pattern {
-    let (frame, period) = (frame(rng), rng.random_range(6.0..9.5));
-    let half = period * rng.random_range(0.22..0.29);
+    let (frame, period) = (frame(rng), rng.random_range(6.5..9.5));
+    let half = period * rng.random_range(0.20..0.25);
     Box::new(move |x, y| {
         let (u, v) = frame(x, y);
         filled(wrapped(u, period).abs().max(wrapped(v, period).abs()) - half)
@@ -106,7 +106,7 @@ fn spokes(rng: &mut dyn RngCore) -> Pattern {
 
 /// Waves whose crests run in a zigzag.
 fn zigzag(rng: &mut dyn RngCore) -> Pattern {
-    let (frame, period, sharpness) = (frame(rng), rng.random_range(6.5..10.0), rng.random_range(1.0..2.5));
+    let (frame, period, sharpness) = (frame(rng), rng.random_range(7.0..10.5), rng.random_range(1.0..2.5));
     let (length, slope) = (rng.random_range(9.0..14.0), rng.random_range(0.8..1.3));
     Box::new(move |x, y| {
         let (u, v) = frame(x, y);
@@ -130,7 +130,7 @@ fn discs(rng: &mut dyn RngCore) -> Pattern {
     let mut placed: Vec<(f32, f32, f32)> = Vec::new();
     for _ in 0..150 {
         let mut place = || rng.random_range(-2.0..SIDE + 2.0);
-        let (x, y, radius) = (place(), place(), rng.random_range(1.8..3.4));
+        let (x, y, radius) = (place(), place(), rng.random_range(2.0..4.2));
         if placed.iter().all(|&(x0, y0, radius0)| (x - x0).hypot(y - y0) > radius + radius0 + 1.2) {
             placed.push((x, y, radius));
         }
@@ -142,15 +142,15 @@ fn discs(rng: &mut dyn RngCore) -> Pattern {
 
 /// Thin straight lines at any angle.
 fn crossing_lines(rng: &mut dyn RngCore) -> Pattern {
-    let half = rng.random_range(0.6..1.0);
-    let lines: Vec<_> = (0..rng.random_range(6..=9)).map(|_| frame(rng)).collect();
+    let half = rng.random_range(0.5..0.8);
+    let lines: Vec<_> = (0..rng.random_range(5..=8)).map(|_| frame(rng)).collect();
     Box::new(move |x, y| filled(lines.iter().map(|line| line(x, y).0.abs()).fold(f32::INFINITY, f32::min) - half))
 }
 
 /// Thin lines, evenly spaced, in two perpendicular directions.
 fn grid(rng: &mut dyn RngCore) -> Pattern {
-    let (frame, period) = (frame(rng), rng.random_range(6.0..9.5));
-    let half = rng.random_range(0.6..1.0);
+    let (frame, period) = (frame(rng), rng.random_range(7.0..10.0));
+    let half = rng.random_range(0.5..0.8);
     Box::new(move |x, y| {
         let (u, v) = frame(x, y);
         filled(wrapped(u, period).abs().min(wrapped(v, period).abs()) - half)
