@@ -135,7 +135,9 @@ impl AugmentationSettings {
                 return Ok(());
             }
             let Range { start, end } = range;
-            Err(Error::Usage(format!("{name} is [{low}, {high}]; give two numbers above {start} and up to {end}, the smaller one first")))
+            Err(Error::Usage(format!(
+                "{name} is [{low}, {high}]; give two numbers above {start} and up to {end}, the smaller one first"
+            )))
         };
         ordered("crop_scale", self.crop_scale, 0.0..1.0)?;
         ordered("crop_ratio", self.crop_ratio, 0.0..100.0)

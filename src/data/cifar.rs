@@ -27,12 +27,8 @@ const SUBFOLDERS: [&str; 2] = ["cifar-10-batches-bin", "cifar-10-exact-subset-bi
 /// [`Error::File`] when the folder or its files are missing, or a file is empty, ends inside a record or has a label above 9.
 pub fn read(folder: &Path, split: Split, limit: Option<usize>) -> Result<Dataset> {
     let (folder, files) = locate(folder, split)?;
-    let mut dataset = Dataset {
-        name: "cifar-10".into(),
-        images: Vec::new(),
-        labels: Vec::new(),
-        classes: read_classes(&folder.join(META))?,
-    };
+    let mut dataset =
+        Dataset { name: "cifar-10".into(), images: Vec::new(), labels: Vec::new(), classes: read_classes(&folder.join(META))? };
     for path in files {
         let wanted = limit.map_or(usize::MAX, |limit| limit - dataset.len());
         if wanted == 0 {
@@ -74,7 +70,8 @@ fn locate(root: &Path, split: Split) -> Result<(PathBuf, Vec<PathBuf>)> {
 
 /// Appends the first `wanted` records of one file.
 fn read_records(path: &Path, wanted: usize, dataset: &mut Dataset) -> Result<()> {
-    let unreadable = |error: std::io::Error| Error::file(path, format!("cannot be read ({error}); check the file and its permissions"));
+    let unreadable =
+        |error: std::io::Error| Error::file(path, format!("cannot be read ({error}); check the file and its permissions"));
     let damaged = |what: String| Error::file(path, format!("{what}; replace it by the one of {WHERE_FROM}"));
 
     let mut file = File::open(path).map_err(unreadable)?;
@@ -110,8 +107,9 @@ fn read_classes(path: &Path) -> Result<Vec<String>> {
     if !path.exists() {
         return Ok(CLASSES.map(String::from).to_vec());
     }
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::file(path, format!("cannot be read ({error}); check the file, or remove it to use CIFAR-10's names")))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        Error::file(path, format!("cannot be read ({error}); check the file, or remove it to use CIFAR-10's names"))
+    })?;
     let names: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
     if names.len() != CLASSES.len() {
         return Err(Error::file(

@@ -33,7 +33,9 @@ impl EpochShape {
             )));
         }
         if i32::try_from(images).is_err() {
-            return Err(Error::Usage(format!("{images} training images are more than can be numbered; set --limit below 2147483648")));
+            return Err(Error::Usage(format!(
+                "{images} training images are more than can be numbered; set --limit below 2147483648"
+            )));
         }
         Ok(Self { images, batch_size, views })
     }
