@@ -49,7 +49,7 @@ fn file_names(split: Split) -> Vec<String> {
 /// The folder that holds the split's files, and those of them that exist.
 fn locate(root: &Path, split: Split) -> Result<(PathBuf, Vec<PathBuf>)> {
     if root.is_file() {
-        return Err(Error::file(root, "is a file, not a folder; unpack the archive (tar xzf) and name the folder it makes"));
+        return Err(Error::file(root, "is a file, not a folder; unpack the archive (tar xf) and name the folder it makes"));
     }
     if !root.is_dir() {
         return Err(Error::file(root, format!("there is no such folder; unpack {WHERE_FROM}, and name the folder it makes")));
