@@ -1,8 +1,10 @@
 //! `rocl`: adversarial self-supervised contrastive learning (RoCL) on hand-written CUDA kernels.
 
 pub mod cli;
+pub mod data;
 pub mod device;
 pub mod element;
+
 pub mod error;
 pub mod ops;
 pub mod optim;
