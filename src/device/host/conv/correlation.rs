@@ -1,5 +1,7 @@
 //! The one loop nest behind [`fprop`](super::fprop) and [`dgrad`](super::dgrad).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::bands::{Band, Padded, Window};
@@ -10,27 +12,51 @@ use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose};
 use crate::device::host::scratch;
 use crate::element::{Element, Real};
 
-/// Pixels that are computed side by side at most, see [`Group`].
-const GROUP: usize = 8;
+/// Pixels that may be computed as one, see [`Correlation::group`].
+pub(super) const GROUP: usize = 8;
 
-/// Filters in memory: the weight of output channel `o`, tap `(i, j)` and input channel `d` is
-/// `data[first + o·channel_stride + i·tap_stride[0] + j·tap_stride[1] + d·depth_stride]`.
+/// Time of writing one stretch of output from the sums, in the units of [`Kernel::cost`].
+const STORE: usize = 48;
+
+/// Along one axis, the filter tap that lies over tap `tap` of the window, for pixel `pixel` of the group:
+/// `first + tap · per_tap + pixel · per_pixel`, or none where that is outside the filter.
+#[derive(Clone, Copy)]
+pub(super) struct Taps {
+    pub(super) first: isize,
+    pub(super) per_tap: isize,
+    pub(super) per_pixel: isize,
+    /// Taps of the filter.
+    pub(super) size: usize,
+}
+
+impl Taps {
+    fn over(&self, tap: usize, pixel: usize) -> Option<usize> {
+        let tap = self.first + tap as isize * self.per_tap + pixel as isize * self.per_pixel;
+        usize::try_from(tap).ok().filter(|tap| *tap < self.size)
+    }
+}
+
+/// Filters in memory and how they lie under the window.
 #[derive(Clone, Copy)]
 pub(super) struct Filters<'a, T> {
     pub(super) data: &'a [T],
+    /// Along rows and columns.
+    pub(super) taps: [Taps; 2],
+    /// Distance between rows and between columns of a filter.
+    pub(super) tap_stride: [usize; 2],
+    /// Distance between the weights of neighbouring channels of the output; 1 here or in the next.
     pub(super) channel_stride: usize,
-    pub(super) tap_stride: [isize; 2],
-    pub(super) first: usize,
+    /// Distance between the weights of neighbouring channels of the input.
     pub(super) depth_stride: usize,
 }
 
-/// Where the output goes: pixel `(u, v)` to row `first[0] + u · step` and column `first[1] + v · step`.
+/// Where the output goes: the window's output `(u, v)` to row `first[0] + u · step[0]` and column `first[1] + v · step[1]`.
 #[derive(Clone, Copy)]
 pub(super) struct Placement {
     /// Images, rows, columns and channels of the tensor that is written.
     pub(super) shape: [usize; 4],
     pub(super) first: [usize; 2],
-    pub(super) step: usize,
+    pub(super) step: [usize; 2],
 }
 
 /// `output[placement(u, v)] = epilogue(Σ filters · source under the window at (u, v) + bias)`.
@@ -38,8 +64,22 @@ pub(super) struct Correlation<'a, T> {
     pub(super) window: Window,
     pub(super) filters: Filters<'a, T>,
     pub(super) placement: Placement,
+    /// Neighbouring output columns that are computed as one pixel with that many times the channels.
+    ///
+    /// Fills the vectors of a network too narrow for them: each pixel has its own copy of the filters, shifted within a window
+    /// that is wide enough for all. A sum gains terms that are zero, so its value stays.
+    pub(super) group: usize,
     pub(super) bias: Option<&'a [T]>,
     pub(super) epilogue: Epilogue<'a, T>,
+}
+
+/// Time of an output row of `columns` pixels that are computed in groups, each a product of the given depth.
+pub(super) fn cost<R: Kernels>(channels: usize, columns: usize, group: usize, depth: usize) -> usize {
+    // Rows that share tiles, so that the last tile of a row does not count.
+    const ROWS: usize = 1 << 10;
+    let (lanes, points) = (channels * group, columns.div_ceil(group) * ROWS);
+    let kernel = choose::<R>(lanes, points);
+    kernel.cost(lanes, points) * depth + points * lanes.div_ceil(kernel.lanes) * STORE
 }
 
 /// An output shared by tasks that write disjoint parts of it.
@@ -49,26 +89,10 @@ struct Shared<T>(*mut T);
 // SAFETY: every element is written by one task only, see `Plan::store`.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
-/// Neighbouring output pixels that are computed as one pixel with that many times the channels.
-///
-/// Fills the vectors of a network too narrow for them: the filters are repeated, each shifted by one pixel, and the window is
-/// widened by the zeros in between. A sum gains terms that are zero, so its value stays.
-fn group<R: Kernels>(window: &Window, channels: usize) -> usize {
-    let columns = window.output[1];
-    let cost = |pixels: usize| {
-        let taps = window.taps[1] + window.step[1] * (pixels - 1);
-        let points = columns.div_ceil(pixels) * 4096;
-        choose::<R>(channels * pixels, points).cost(channels * pixels, points) * taps
-    };
-    (1..=GROUP.min(columns)).min_by_key(|pixels| cost(*pixels)).unwrap_or(1)
-}
-
 /// A correlation laid out for the kernel.
 struct Plan<'a, T: Element> {
     correlation: &'a Correlation<'a, T>,
     kernel: &'static Kernel<T::Real>,
-    /// Output pixels per computed pixel.
-    group: usize,
     /// Channels of a computed pixel.
     channels: usize,
     padded: Padded,
@@ -78,8 +102,6 @@ struct Plan<'a, T: Element> {
     blocks: Vec<Vec<Segment>>,
     /// The whole depth.
     depth: usize,
-    /// Columns of the filter after grouping.
-    columns: usize,
 }
 
 impl<T: Element> Correlation<'_, T> {
@@ -116,17 +138,8 @@ impl<T: Element> Correlation<'_, T> {
 
 impl<'a, T: Element> Plan<'a, T> {
     fn new(correlation: &'a Correlation<'a, T>) -> Self {
-        let mut window = correlation.window;
-        let group = group::<T::Real>(&window, correlation.placement.shape[3]);
-        let channels = correlation.placement.shape[3] * group;
-        if window.taps.contains(&0) {
-            window.taps = [0, 0];
-        } else {
-            window.taps[1] += window.step[1] * (group - 1);
-        }
-        window.step[1] *= group;
-        window.output[1] = window.output[1].div_ceil(group);
-
+        let window = correlation.window;
+        let channels = correlation.placement.shape[3] * correlation.group;
         let padded = Padded::new::<T::Real>(window);
         let pixels = padded.pixels();
         let kernel = choose::<T::Real>(channels, pixels);
@@ -146,37 +159,36 @@ impl<'a, T: Element> Plan<'a, T> {
             rows.map(|row| segment(from.max(row * run), to.min((row + 1) * run))).collect()
         };
         let blocks = (0..depth).step_by(block).map(|from| cut(from, depth.min(from + block))).collect();
-        Self { correlation, kernel, group, channels, padded, offsets, blocks, depth, columns: window.taps[1] }
+        Self { correlation, kernel, channels, padded, offsets, blocks, depth }
     }
 
     /// Lays out the weights of one panel as `[tap row, tap column, input channel, lane]`, zero where a lane has no weight.
     fn pack(&self, panel: usize, target: &mut [T::Real]) {
-        let Correlation { window, filters, placement, .. } = self.correlation;
-        let (lanes, inputs, outputs) = (self.kernel.lanes, window.source[3], placement.shape[3]);
+        let Correlation { window, filters, .. } = self.correlation;
+        let (lanes, inputs) = (self.kernel.lanes, window.source[3]);
         target.fill(T::Real::ZERO);
-        for (pixel, channels, lane) in self.runs(panel) {
-            for i in 0..window.taps[0] {
-                for j in 0..window.taps[1] {
-                    let tap = i as isize * filters.tap_stride[0] + j as isize * filters.tap_stride[1];
-                    let base = filters.first.wrapping_add_signed(tap) + channels.start * filters.channel_stride;
-                    let column = j + pixel * window.step[1];
-                    let target = &mut target[(i * self.columns + column) * inputs * lanes..][..inputs * lanes];
-                    debug_assert!(channels.end <= outputs);
-                    if filters.channel_stride == 1 {
-                        for (depth, target) in target.chunks_exact_mut(lanes).enumerate() {
-                            let source = &filters.data[base + depth * filters.depth_stride..][..channels.len()];
-                            widen(source, &mut target[lane..][..channels.len()]);
-                        }
-                    } else {
-                        self.pack_transposed(base, channels.len(), lane, target);
+        for (pixel, channels, lane) in self.lanes(panel) {
+            for (tap, target) in target.chunks_exact_mut(inputs * lanes).enumerate() {
+                let [row, column] = [tap / window.taps[1], tap % window.taps[1]];
+                let (Some(row), Some(column)) = (filters.taps[0].over(row, 0), filters.taps[1].over(column, pixel)) else {
+                    continue;
+                };
+                let first = row * filters.tap_stride[0] + column * filters.tap_stride[1];
+                let first = first + channels.start * filters.channel_stride;
+                if filters.channel_stride == 1 {
+                    for (depth, target) in target.chunks_exact_mut(lanes).enumerate() {
+                        let source = &filters.data[first + depth * filters.depth_stride..][..channels.len()];
+                        widen(source, &mut target[lane..][..channels.len()]);
                     }
+                } else {
+                    self.pack_transposed(first, channels.len(), lane, target);
                 }
             }
         }
     }
 
     /// Packs filters whose input channels are contiguous, a few of those at a time so that the target stays in cache.
-    fn pack_transposed(&self, base: usize, channels: usize, lane: usize, target: &mut [T::Real]) {
+    fn pack_transposed(&self, first: usize, channels: usize, lane: usize, target: &mut [T::Real]) {
         const CHUNK: usize = 16;
         let Filters { data, channel_stride, .. } = self.correlation.filters;
         let lanes = self.kernel.lanes;
@@ -185,7 +197,7 @@ impl<'a, T: Element> Plan<'a, T> {
         for (chunk, target) in target.chunks_mut(CHUNK * lanes).enumerate() {
             let len = CHUNK.min(inputs - chunk * CHUNK);
             for channel in 0..channels {
-                widen(&data[base + channel * channel_stride + chunk * CHUNK..][..len], &mut buffer[..len]);
+                widen(&data[first + channel * channel_stride + chunk * CHUNK..][..len], &mut buffer[..len]);
                 for (depth, weight) in buffer[..len].iter().enumerate() {
                     target[depth * lanes + lane + channel] = *weight;
                 }
@@ -203,7 +215,7 @@ impl<'a, T: Element> Plan<'a, T> {
     }
 
     /// What the lanes of a panel are: for each pixel of the group, its output channels and the lane they start at.
-    fn runs(&self, panel: usize) -> impl Iterator<Item = (usize, std::ops::Range<usize>, usize)> {
+    fn lanes(&self, panel: usize) -> impl Iterator<Item = (usize, Range<usize>, usize)> {
         let outputs = self.correlation.placement.shape[3];
         let start = panel * self.kernel.lanes;
         let end = self.channels.min(start + self.kernel.lanes);
@@ -214,21 +226,13 @@ impl<'a, T: Element> Plan<'a, T> {
         })
     }
 
-    fn task(
-        &self,
-        band: &Band,
-        panels: std::ops::Range<usize>,
-        source: &[T],
-        weights: &[T::Real],
-        biases: &[T::Real],
-        output: Shared<T>,
-    ) {
+    fn task(&self, band: &Band, panels: Range<usize>, source: &[T], weights: &[T::Real], biases: &[T::Real], output: Shared<T>) {
         let Kernel { lanes, points, run, .. } = *self.kernel;
         let padded_len = scratch::aligned::<T::Real>(self.padded.len());
         scratch::for_task(|scratch| {
             let (copy, sums) = scratch.slice(padded_len + self.offsets.len() * lanes).split_at_mut(padded_len);
             self.padded.fill(band, source, copy);
-            let tiles = (band.images.len() * band.rows.len() * self.padded_columns()).div_ceil(points);
+            let tiles = (band.images.len() * band.rows.len() * self.correlation.window.output[1]).div_ceil(points);
             for panel in panels {
                 let vectors = weights[panel * self.depth * lanes..][..self.depth * lanes].as_ptr();
                 let bias = &biases[panel * lanes..][..lanes];
@@ -264,35 +268,31 @@ impl<'a, T: Element> Plan<'a, T> {
         });
     }
 
-    fn padded_columns(&self) -> usize {
-        self.correlation.window.output[1].div_ceil(self.group)
-    }
-
     /// Writes the sums of a panel to the output.
     #[inline(always)]
     fn store(&self, band: &Band, panel: usize, sums: &[T::Real], output: Shared<T>) {
         let Placement { shape: [_, h, w, c], first, step } = self.correlation.placement;
         let lanes = self.kernel.lanes;
-        let [_, columns] = self.correlation.window.output;
+        // The elements of a computed pixel are contiguous; of them, this panel has some.
+        let start = panel * lanes;
+        let len = lanes.min(self.channels - start);
         // Whole rows at once where sums and output have the same layout.
-        let rows_match = step == 1 && lanes == self.channels;
-        let mut sums = sums.chunks_exact(self.padded_columns() * lanes);
+        let rows_match = lanes == self.channels && step[1] * c == lanes;
+        let mut sums = sums.chunks_exact(self.correlation.window.output[1] * lanes);
         for image in band.images.clone() {
             for (row, sums) in band.rows.clone().zip(&mut sums) {
-                let row = (image * h + first[0] + row * step) * w;
+                let row = (image * h + first[0] + row * step[0]) * w * c;
                 if rows_match {
                     // SAFETY: a row of the output belongs to one band, and all its channels to the one panel.
-                    unsafe { self.finish(&sums[..columns * c], row * c, output) };
+                    unsafe { self.finish(&sums[..w * c], row, output) };
                     continue;
                 }
                 for (column, sums) in sums.chunks_exact(lanes).enumerate() {
-                    for (pixel, channels, lane) in self.runs(panel) {
-                        let column = column * self.group + pixel;
-                        if column < columns {
-                            let at = (row + first[1] + column * step) * c + channels.start;
-                            // SAFETY: a pixel of the output belongs to one band, and a channel to one panel.
-                            unsafe { self.finish(&sums[lane..][..channels.len()], at, output) };
-                        }
+                    let at = (first[1] + column * step[1]) * c + start;
+                    let len = len.min((w * c).saturating_sub(at));
+                    if len > 0 {
+                        // SAFETY: a pixel of the output belongs to one band, and a channel to one panel.
+                        unsafe { self.finish(&sums[..len], row + at, output) };
                     }
                 }
             }

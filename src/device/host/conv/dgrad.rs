@@ -1,7 +1,7 @@
 //! The gradient of a convolution with respect to its input.
 
 use super::bands::Window;
-use super::correlation::{Correlation, Filters, Placement};
+use super::correlation::{Correlation, Filters, GROUP, Placement, Taps, cost};
 use super::{ConvShape, Epilogue};
 use crate::Result;
 use crate::element::Element;
@@ -36,26 +36,25 @@ pub fn dgrad<T: Element>(
         ],
     )?;
     let ConvShape { n, h, w, c, k, r, s, stride, pad } = *shape;
-    for class_h in Class::all(h, r, stride, pad) {
-        for class_w in Class::all(w, s, stride, pad) {
-            let taps = [class_h.taps, class_w.taps];
-            let last = class_h.last_tap * (s * c) + class_w.last_tap * c;
+    for rows in Class::apart(h, r, stride, pad) {
+        for columns in column_classes::<T>(shape) {
             Correlation {
                 window: Window {
                     source: [n, shape.out_h(), shape.out_w(), k],
-                    output: [class_h.pixels, class_w.pixels],
-                    taps,
-                    step: [1, 1],
-                    origin: [class_h.origin, class_w.origin],
+                    output: [rows.pixels, columns.pixels],
+                    taps: [rows.taps, columns.taps],
+                    step: [rows.step / stride, columns.step / stride],
+                    origin: [rows.origin, columns.origin],
                 },
                 filters: Filters {
                     data: filter,
+                    taps: [rows.filter_taps(r, stride, pad), columns.filter_taps(s, stride, pad)],
+                    tap_stride: [s * c, c],
                     channel_stride: 1,
-                    tap_stride: [-((stride * s * c) as isize), -((stride * c) as isize)],
-                    first: last,
                     depth_stride: r * s * c,
                 },
-                placement: Placement { shape: [n, h, w, c], first: [class_h.first, class_w.first], step: stride },
+                placement: Placement { shape: [n, h, w, c], first: [rows.first, columns.first], step: [rows.step, columns.step] },
+                group: columns.group,
                 bias: None,
                 epilogue: Epilogue { residual, relu: false, mask },
             }
@@ -65,31 +64,51 @@ pub fn dgrad<T: Element>(
     Ok(())
 }
 
-/// Along one axis, the input pixels `first + stride · u` that see the same taps of the filter.
+/// The classes of columns: one by one, or grouped where the channels are too few to fill a vector.
+fn column_classes<T: Element>(shape: &ConvShape) -> Vec<Class> {
+    let ConvShape { w, c, k, r, s, stride, pad, .. } = *shape;
+    let rows = r.div_ceil(stride);
+    let cost = |classes: &Vec<Class>| -> usize {
+        classes.iter().map(|class| cost::<T::Real>(c, class.pixels * class.group, class.group, rows * class.taps * k)).sum()
+    };
+    let grouped = (stride..=GROUP.max(stride)).step_by(stride).map(|group| vec![Class::new(w, s, stride, pad, 0, group, group)]);
+    // Of equals the first: the fewest terms that are zero.
+    let apart = Class::apart(w, s, stride, pad).collect();
+    std::iter::once(apart).chain(grouped).min_by_key(cost).unwrap_or_default()
+}
+
+/// Along one axis, the groups of input pixels `first + u · step ..` that see the same taps of the filter.
+///
+/// Pixel `x` meets filter tap `t` at gradient pixel `(x + pad - t) / stride`, where that is whole.
+#[derive(Debug)]
 struct Class {
     first: usize,
+    /// Pixels of a group.
+    group: usize,
+    step: usize,
+    /// Groups.
     pixels: usize,
-    /// How many taps they see; none where the stride exceeds the filter.
-    taps: usize,
-    /// The filter tap over the first gradient pixel; the others follow at `-stride`.
-    last_tap: usize,
-    /// The gradient pixel that `u = 0` sees first.
+    /// The first gradient pixel that the first group sees.
     origin: isize,
+    /// Gradient pixels that a group sees; none where the stride exceeds the filter.
+    taps: usize,
 }
 
 impl Class {
-    fn all(size: usize, filter: usize, stride: usize, pad: usize) -> impl Iterator<Item = Self> {
-        (0..stride.min(size)).map(move |first| {
-            // Pixel x meets tap t at gradient pixel (x + pad - t) / stride, where that is whole.
-            let residue = (first + pad) % stride;
-            let taps = filter.saturating_sub(residue).div_ceil(stride);
-            Self {
-                first,
-                pixels: (size - first).div_ceil(stride),
-                taps,
-                last_tap: residue + taps.saturating_sub(1) * stride,
-                origin: ((first + pad) / stride) as isize - taps as isize + 1,
-            }
-        })
+    /// Classes of single pixels: as many as the stride.
+    fn apart(size: usize, filter: usize, stride: usize, pad: usize) -> impl Iterator<Item = Self> {
+        (0..stride.min(size)).map(move |first| Self::new(size, filter, stride, pad, first, 1, stride))
+    }
+
+    fn new(size: usize, filter: usize, stride: usize, pad: usize, first: usize, group: usize, step: usize) -> Self {
+        let [first_tap, last_tap] = [first + pad, first + group - 1 + pad];
+        let origin = (first_tap as isize - filter as isize + stride as isize).div_euclid(stride as isize);
+        let taps = ((last_tap / stride) as isize - origin + 1).max(0).unsigned_abs();
+        Self { first, group, step, pixels: (size - first).div_ceil(step), origin, taps }
+    }
+
+    fn filter_taps(&self, filter: usize, stride: usize, pad: usize) -> Taps {
+        let stride = stride as isize;
+        Taps { first: (self.first + pad) as isize - stride * self.origin, per_tap: -stride, per_pixel: 1, size: filter }
     }
 }

@@ -1,7 +1,7 @@
 //! The convolution itself.
 
 use super::bands::Window;
-use super::correlation::{Correlation, Filters, Placement};
+use super::correlation::{Correlation, Filters, GROUP, Placement, Taps, cost};
 use super::{ConvShape, Epilogue};
 use crate::Result;
 use crate::element::Element;
@@ -33,18 +33,28 @@ pub fn fprop<T: Element>(
         ],
     )?;
     let ConvShape { n, h, w, c, k, r, s, stride, pad } = *shape;
-    let output = [shape.out_h(), shape.out_w()];
-    let origin = -(pad as isize);
+    let [out_h, out_w] = [shape.out_h(), shape.out_w()];
+    let columns = |group: usize| s + stride * (group - 1);
+    let group =
+        (1..=GROUP.min(out_w)).min_by_key(|group| cost::<T::Real>(k, out_w, *group, r * columns(*group) * c)).unwrap_or(1);
+    let taps = |size, per_pixel| Taps { first: 0, per_tap: 1, per_pixel, size };
     Correlation {
-        window: Window { source: [n, h, w, c], output, taps: [r, s], step: [stride; 2], origin: [origin; 2] },
+        window: Window {
+            source: [n, h, w, c],
+            output: [out_h, out_w.div_ceil(group)],
+            taps: [r, columns(group)],
+            step: [stride, stride * group],
+            origin: [-(pad as isize); 2],
+        },
         filters: Filters {
             data: filter,
+            taps: [taps(r, 0), taps(s, -(stride as isize))],
+            tap_stride: [s * c, c],
             channel_stride: r * s * c,
-            tap_stride: [(s * c) as isize, c as isize],
-            first: 0,
             depth_stride: 1,
         },
-        placement: Placement { shape: [n, output[0], output[1], k], first: [0, 0], step: 1 },
+        placement: Placement { shape: [n, out_h, out_w, k], first: [0, 0], step: [1, group] },
+        group,
         bias,
         epilogue: Epilogue { residual, relu, mask: None },
     }
