@@ -60,7 +60,8 @@ fn keys_left_out_are_those_of_the_reference() {
     expected.attack.epsilon = Number::Fraction(4, 255);
     expected.optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, weight_decay: 0.0 };
     expected.schedule = Schedule::Constant;
-    let text = "schedule.kind = 'constant'\n[attack]\nepsilon = '4/255'\n[optimizer]\nkind = 'sgd'\nlearning_rate = 1\nmomentum = 0\nweight_decay = 0";
+    let text = "schedule.kind = 'constant'\n[attack]\nepsilon = '4/255'\n[optimizer]\nkind = 'sgd'\n\
+                learning_rate = 1\nmomentum = 0\nweight_decay = 0";
     assert_eq!(read(text).unwrap(), expected);
 }
 

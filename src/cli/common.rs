@@ -81,8 +81,8 @@ impl Common {
         Recipe::load(self.recipe.as_deref().unwrap_or(default))
     }
 
-    /// The settings of a command with this `recipe` (overrides applied), which writes to `out` unless told otherwise. Sets the number of
-    /// threads.
+    /// The settings of a command with this `recipe` (overrides applied), which writes to `out` unless told otherwise. Sets the
+    /// number of threads.
     ///
     /// # Errors
     /// [`Error::Usage`] when the threads cannot be started.

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// Prints a line. When the reader has closed the pipe (`| head`) nothing is printed and nothing is wrong: results are in files too.
+/// Prints a line. When the reader has closed the pipe (`| head`) nothing is printed and nothing is wrong: results are in files
+/// too.
 ///
 /// # Errors
 /// [`Error::File`] when standard output cannot be written for another reason, such as a full disk behind a redirection.

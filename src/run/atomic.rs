@@ -8,8 +8,8 @@ use crate::{Error, Result};
 
 /// Replaces the file at `path` by what `content` writes, creating its folder if need be.
 ///
-/// The bytes go to `<path>.part` beside it, which is synced and then renamed, and the folder is synced: whenever the machine stops, the
-/// file holds either all of the old content or all of the new.
+/// The bytes go to `<path>.part` beside it, which is synced and then renamed, and the folder is synced: whenever the machine
+/// stops, the file holds either all of the old content or all of the new.
 ///
 /// # Errors
 /// [`Error::File`] when the disk is full or a file cannot be written; a file that was there before is then untouched.

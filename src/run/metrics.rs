@@ -49,8 +49,8 @@ impl Metrics {
         Self::open(path)
     }
 
-    /// Continues the log at `path` before epoch `next`: lines of that epoch and later, and a line torn by a crash, are dropped, since the
-    /// resumed run writes them again. A log that is missing is started.
+    /// Continues the log at `path` before epoch `next`: lines of that epoch and later, and a line torn by a crash, are dropped,
+    /// since the resumed run writes them again. A log that is missing is started.
     ///
     /// # Errors
     /// [`Error::File`] when the file cannot be read or written, is no log, or is of a newer schema.

@@ -59,7 +59,8 @@ impl Recipe {
         let batch = self.train.batch_size;
         if attack.group == 1 || (attack.group > 1 && !batch.is_multiple_of(attack.group)) {
             return Err(Error::Usage(format!(
-                "attack.group is {}, but must divide train.batch_size ({batch}) into groups of at least 2 images; 0 is the whole batch",
+                "attack.group is {}, but must divide train.batch_size ({batch}) into groups of at least 2 images; \
+                 0 is the whole batch",
                 attack.group
             )));
         }

@@ -1,8 +1,8 @@
 //! The hyper-parameters of a run, read from TOML.
 //!
 //! A recipe is a preset's name (`paper@1`) or a file. A file states `schema`, `name` and what it changes; every key that it
-//! leaves out has the value of `reference@1`, which is frozen. Where a section has a `kind` and the file chooses another kind than
-//! the reference, the file states all keys of that kind.
+//! leaves out has the value of `reference@1`, which is frozen. Where a section has a `kind` and the file chooses another kind
+//! than the reference, the file states all keys of that kind.
 
 mod check;
 mod keys;

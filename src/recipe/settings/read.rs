@@ -47,8 +47,8 @@ fn check_schema(table: &Table) -> Result<()> {
     }
 }
 
-/// `base` with the values of `changes`. A section whose `kind` changes is taken as it stands: the keys of one kind mean nothing to
-/// another.
+/// `base` with the values of `changes`. A section whose `kind` changes is taken as it stands: the keys of one kind mean
+/// nothing to another.
 fn overlay(mut base: Table, changes: Table) -> Table {
     for (name, change) in changes {
         match (base.get_mut(&name), change) {
