@@ -1,6 +1,6 @@
 //! The number types a tensor can be stored in, and the types they are computed in.
 
-use std::ops::{Add, AddAssign, Mul};
+use std::ops::Add;
 
 use half::{bf16, f16};
 
@@ -24,9 +24,7 @@ pub trait Element: bytemuck::Pod + Send + Sync + 'static {
 }
 
 /// A number type that is computed in: `f32`, or `f64` for oracles and gradient checks.
-pub trait Real:
-    Element<Real = Self> + Kernels + PartialOrd + Add<Output = Self> + AddAssign + Mul<Output = Self> + std::fmt::Debug
-{
+pub trait Real: Element<Real = Self> + Kernels + PartialOrd + Add<Output = Self> + std::fmt::Debug {
     /// Nought.
     const ZERO: Self;
 }

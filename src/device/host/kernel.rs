@@ -3,6 +3,9 @@
 //! It keeps a tile of `points` × `lanes` sums in registers and runs through the depth of the product once. Each sum is one
 //! chain of fused multiply-adds in the order of the depth, so its bits depend neither on the width of the vectors nor on how
 //! the tiles are laid out.
+//!
+//! Not a general matrix product from a library: this one reads overlapping windows of an image where they lie, starts its sums
+//! from the bias, and has tiles for 16 channels as well as for 64.
 
 use super::isa::Isa;
 use super::simd::{Baseline, Simd};

@@ -1,4 +1,4 @@
-//! The one loop nest behind [`fprop`](super::fprop) and [`dgrad`](super::dgrad).
+//! The one loop nest behind [`fprop`](super::fprop()) and [`dgrad`](super::dgrad()).
 
 use std::ops::Range;
 
