@@ -2,7 +2,7 @@
 
 /// A set of vector instructions that the host code is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Isa {
+pub enum Isa {
     /// What every processor of the architecture has.
     Baseline,
     /// 256-bit vectors with fused multiply-add.
@@ -14,18 +14,21 @@ pub(super) enum Isa {
 }
 
 impl Isa {
-    /// The widest set that this processor has.
-    pub(super) fn detect() -> Self {
+    /// The sets that this processor has, the widest last.
+    pub(super) fn present() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
-            }
-        }
-        Self::Baseline
+        let wider = [
+            (Self::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+            (Self::Avx512, is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let wider: [(Self, bool); 0] = [];
+        std::iter::once(Self::Baseline).chain(wider.into_iter().filter_map(|(isa, found)| found.then_some(isa)))
+    }
+
+    /// The widest set that this processor has.
+    pub(super) fn widest() -> Self {
+        Self::present().last().unwrap_or(Self::Baseline)
     }
 
     /// Runs `body`, compiled for these instructions as far as the compiler inlines it.
@@ -33,7 +36,7 @@ impl Isa {
     pub(super) fn run(self, body: impl FnOnce()) {
         match self {
             Self::Baseline => body(),
-            // SAFETY: `detect`, the only place that makes these values, has seen the features.
+            // SAFETY: `present`, the only place that makes these values, has seen the features.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { avx2(body) },
             // SAFETY: as above.

@@ -3,6 +3,9 @@
 //! It keeps a tile of `points` × `lanes` sums in registers and runs through the depth of the product once. Each sum is one
 //! chain of fused multiply-adds in the order of the depth, so its bits depend neither on the width of the vectors nor on how
 //! the tiles are laid out.
+//!
+//! Not a general matrix product from a library: this one reads overlapping windows of an image where they lie, starts its sums
+//! from the bias, and has tiles for 16 channels as well as for 64.
 
 use super::isa::Isa;
 use super::simd::{Baseline, Simd};
@@ -65,14 +68,14 @@ impl<R> Kernel<R> {
 
 /// The number types that the product kernel is compiled for.
 pub trait Kernels: Sized + 'static {
-    /// The sizes that this processor runs well.
+    /// The sizes that run well with some instructions, small tiles first.
     #[doc(hidden)]
-    fn kernels() -> &'static [Kernel<Self>];
+    fn kernels(isa: Isa) -> &'static [Kernel<Self>];
 }
 
 /// The size that computes `lanes` × `points` soonest.
 pub(super) fn choose<R: Kernels>(lanes: usize, points: usize) -> &'static Kernel<R> {
-    let kernels = R::kernels();
+    let kernels = R::kernels(Isa::widest());
     // The larger tile, which stands later, wins a tie: it loads less.
     kernels.iter().rev().min_by_key(|kernel| kernel.cost(lanes, points)).unwrap_or(&kernels[0])
 }
@@ -83,12 +86,10 @@ unsafe fn product<S: Simd, const VECTORS: usize, const POINTS: usize>(tile: &Til
     // SAFETY: the caller vouches for every address that the tile describes and for the instructions.
     unsafe {
         let offsets = tile.offsets.as_ptr().cast::<[usize; POINTS]>().read();
-        let mut sums = [[S::splat(*tile.initial); VECTORS]; POINTS];
-        for point in 0..POINTS {
-            for vector in 0..VECTORS {
-                sums[point][vector] = S::load(tile.initial.add(point * tile.initial_stride + vector * S::LANES));
-            }
-        }
+        let mut sums: [[S::Vector; VECTORS]; POINTS] = std::array::from_fn(|point| {
+            let initial = tile.initial.add(point * tile.initial_stride);
+            std::array::from_fn(|vector| S::load(initial.add(vector * S::LANES)))
+        });
         for segment in tile.segments {
             let mut vectors = tile.vectors.add(segment.vector);
             let scalars: [*const S::Real; POINTS] = std::array::from_fn(|p| tile.scalars.add(offsets[p] + segment.scalar));
@@ -105,10 +106,8 @@ unsafe fn product<S: Simd, const VECTORS: usize, const POINTS: usize>(tile: &Til
                 at += tile.scalar_step;
             }
         }
-        for point in 0..POINTS {
-            for vector in 0..VECTORS {
-                S::store(tile.sums.add((point * VECTORS + vector) * S::LANES), sums[point][vector]);
-            }
+        for (index, sum) in sums.as_flattened().iter().enumerate() {
+            S::store(tile.sums.add(index * S::LANES), *sum);
         }
     }
 }
@@ -150,14 +149,13 @@ macro_rules! kernels {
 macro_rules! implement {
     ($real:ident) => {
         impl Kernels for $real {
-            fn kernels() -> &'static [Kernel<Self>] {
-                use super::simd;
-                match Isa::detect() {
+            fn kernels(isa: Isa) -> &'static [Kernel<Self>] {
+                match isa {
                     Isa::Baseline => kernels!(baseline, Baseline<$real>, [1, 8], [2, 8], [3, 8], [4, 6]),
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => kernels!(avx2, simd::Avx2<$real>, [1, 8], [2, 6]),
+                    Isa::Avx2 => kernels!(avx2, super::simd::Avx2<$real>, [1, 8], [2, 6]),
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => kernels!(avx512, simd::Avx512<$real>, [1, 8], [2, 8], [3, 8], [4, 6]),
+                    Isa::Avx512 => kernels!(avx512, super::simd::Avx512<$real>, [1, 8], [2, 8], [3, 8], [4, 6]),
                 }
             }
         }
@@ -166,3 +164,44 @@ macro_rules! implement {
 
 implement!(f32);
 implement!(f64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every size for every instruction set of this processor gives the bits of the sum written out.
+    #[test]
+    fn kernels_agree_with_the_definition_to_the_bit() {
+        const STRIDE: usize = 71;
+        let segments = [Segment { vector: 3, scalar: 5, len: 7 }, Segment { vector: 640, scalar: 90, len: 1 }];
+        let vectors: Vec<f32> = (0..1500).map(|i| (i as f32 * 0.37).sin()).collect();
+        let scalars: Vec<f32> = (0..1500).map(|i| (i as f32 * 0.73).cos()).collect();
+        let initial: Vec<f32> = (0..1500).map(|i| (i as f32 * 0.11).sin()).collect();
+        for kernel in Isa::present().flat_map(f32::kernels) {
+            let offsets: Vec<usize> = (0..kernel.points).map(|point| point * point % 11).collect();
+            let mut sums = vec![f32::NAN; kernel.lanes * kernel.points];
+            let tile = Tile {
+                segments: &segments,
+                vectors: vectors.as_ptr(),
+                vector_step: STRIDE,
+                scalars: scalars.as_ptr(),
+                scalar_step: 2,
+                offsets: &offsets,
+                initial: initial.as_ptr(),
+                initial_stride: STRIDE,
+                sums: sums.as_mut_ptr(),
+            };
+            // SAFETY: all operands have 1500 elements, and no index below reaches that.
+            unsafe { (kernel.run)(&tile) };
+            for (index, sum) in sums.iter().enumerate() {
+                let (point, lane) = (index / kernel.lanes, index % kernel.lanes);
+                let steps = segments.iter().flat_map(|segment| (0..segment.len).map(move |d| (segment, d)));
+                let expected = steps.fold(initial[point * STRIDE + lane], |sum, (segment, d)| {
+                    let scalar = scalars[offsets[point] + segment.scalar + 2 * d];
+                    vectors[segment.vector + STRIDE * d + lane].mul_add(scalar, sum)
+                });
+                assert_eq!(sum.to_bits(), expected.to_bits(), "{} × {}, {index}", kernel.lanes, kernel.points);
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The one loop nest behind [`fprop`](super::fprop) and [`dgrad`](super::dgrad).
+//! The one loop nest behind [`fprop`](super::fprop()) and [`dgrad`](super::dgrad()).
 
 use std::ops::Range;
 
@@ -67,7 +67,8 @@ pub(super) struct Correlation<'a, T> {
     /// Neighbouring output columns that are computed as one pixel with that many times the channels.
     ///
     /// Fills the vectors of a network too narrow for them: each pixel has its own copy of the filters, shifted within a window
-    /// that is wide enough for all. A sum gains terms that are zero, so its value stays.
+    /// that is wide enough for all. A sum gains products with zero, so its value stays, unless the neighbour under the zero is
+    /// infinite or NaN: that then shows a few columns further.
     pub(super) group: usize,
     pub(super) bias: Option<&'a [T]>,
     pub(super) epilogue: Epilogue<'a, T>,
@@ -240,7 +241,8 @@ impl<'a, T: Element> Plan<'a, T> {
                     for (offsets, sums) in
                         self.offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)).take(tiles)
                     {
-                        let (initial, initial_stride) = if index == 0 { (bias.as_ptr(), 0) } else { (sums.as_ptr(), lanes) };
+                        let sums = sums.as_mut_ptr();
+                        let (initial, initial_stride) = if index == 0 { (bias.as_ptr(), 0) } else { (sums.cast_const(), lanes) };
                         let tile = Tile {
                             segments: block,
                             vectors,
@@ -250,7 +252,7 @@ impl<'a, T: Element> Plan<'a, T> {
                             offsets,
                             initial,
                             initial_stride,
-                            sums: sums.as_mut_ptr(),
+                            sums,
                         };
                         // SAFETY: the segments stay inside a panel of weights and, from every offset of a full band, inside
                         // the padded copy of one; sums and bias have `lanes` numbers per point.
@@ -260,7 +262,7 @@ impl<'a, T: Element> Plan<'a, T> {
                 if self.blocks.is_empty() {
                     sums.fill(T::Real::ZERO);
                 }
-                Isa::detect().run(
+                Isa::widest().run(
                     #[inline(always)]
                     || self.store(band, panel, sums, output),
                 );

@@ -125,6 +125,7 @@ impl<'a, T: Element> Plan<'a, T> {
                 for (index, sums) in partial.chunks_exact_mut(self.filters_padded * lanes).enumerate() {
                     let vectors = &copy[index / self.panels * row_len + index % self.panels * lanes..];
                     for (offsets, sums) in offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)) {
+                        let sums = sums.as_mut_ptr();
                         let tile = Tile {
                             segments: &segments,
                             vectors: vectors.as_ptr(),
@@ -132,9 +133,9 @@ impl<'a, T: Element> Plan<'a, T> {
                             scalars: gradient.as_ptr(),
                             scalar_step: self.filters_padded,
                             offsets,
-                            initial: sums.as_ptr(),
+                            initial: sums,
                             initial_stride: lanes,
-                            sums: sums.as_mut_ptr(),
+                            sums,
                         };
                         // SAFETY: the segments address pixels of the band, whose filter rows end inside the copy, the last
                         // panel less than `lanes` beyond; the gradient has `filters_padded` numbers per pixel.
