@@ -138,6 +138,19 @@ inline int32_t __float_as_int(float x) {
     return bits;
 }
 
+// Several of N numbers in one instruction: a GNU vector of 32 bytes, where the numbers fill some.
+template <typename E, int N> constexpr int SIMD_WIDTH = N * sizeof(E) % 32 == 0 ? 32 / sizeof(E) : 1;
+template <typename E, int N> struct Simd {
+    typedef E type __attribute__((vector_size(N * sizeof(E))));
+};
+template <typename E> struct Simd<E, 1> { using type = E; };
+template <typename Part, typename E> inline Part simd_load(const E* from) {
+    Part part;
+    std::memcpy(&part, from, sizeof(Part));
+    return part;
+}
+template <typename Part, typename E> inline void simd_store(E* to, Part part) { std::memcpy(to, &part, sizeof(Part)); }
+
 constexpr bool PACKETS = false;
 template <typename P> inline void copy_packet(P* to, const P* from) { std::memcpy(to, from, sizeof(P)); }
 

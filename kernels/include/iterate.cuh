@@ -65,16 +65,25 @@ template <typename F> DEVICE inline void for_each_row_channel(int64_t rows, int3
     }
 }
 
+// The channels of a row in groups of N, from c on; returns the first channel left over.
+template <int N, typename F> DEVICE inline int32_t channel_groups(int32_t c, int32_t channels, F f) {
+    for (; c + N <= channels; c += N) f(At<N>{c});
+    return c;
+}
+
 // f(item, At<N> channels): each call owns N channels of one item (a chunk of rows, an image, ...), with independent accumulators.
-// The grouping of channels differs between targets; what a channel sees does not, so neither do the bits.
+// The grouping of channels differs between targets; what a channel sees does not, so neither do the bits. The host takes many channels
+// at a time so as to read memory in order.
 template <typename F> DEVICE inline void for_each_item_channels(int64_t items, int32_t channels, F f) {
     if (HOST_GEOMETRY) {
         Range range = block_range(items);
         for (int64_t item = range.begin; item < range.end; ++item) {
-            int32_t c = 0;
-            for (; c + 16 <= channels; c += 16) f(item, At<16>{c});
-            for (; c + 8 <= channels; c += 8) f(item, At<8>{c});
-            for (; c < channels; ++c) f(item, At<1>{c});
+            auto group = [=](auto at) { f(item, at); };
+            int32_t c = channel_groups<64>(0, channels, group);
+            c = channel_groups<32>(c, channels, group);
+            c = channel_groups<16>(c, channels, group);
+            c = channel_groups<8>(c, channels, group);
+            channel_groups<1>(c, channels, group);
         }
         return;
     }
@@ -86,5 +95,41 @@ template <typename F> DEVICE inline void for_each_item_channels(int64_t items, i
         }
     } else {
         for (int64_t i = global_thread(); i < items * channels; i += global_threads()) f(i / channels, At<1>{i % channels});
+    }
+}
+
+// Rows that a host thread walks for one group of channels before it turns to the next: few, so that memory is read and written in order
+// (twice as fast, measured, as 16 rows of 64 channels).
+DEVICE inline int64_t host_tile_rows(int32_t channels) { return channels >= 256 ? 1 : channels <= 16 ? 16 : 256 / channels; }
+
+template <int N, typename P, typename F>
+DEVICE inline void walk_rows(At<N> at, int64_t begin, int64_t end, int64_t stride, int32_t channels, P prepare, F f) {
+    auto prepared = prepare(at);
+    for (int64_t row = begin; row < end; row += stride) f(AtChannel<N>{row * channels + at.index, row, (int)at.index}, prepared);
+}
+
+// f(AtChannel<N>, prepared) for every element of a [rows, channels] matrix, with prepared = prepare(At<N> channels): what depends on
+// the channel only is loaded and computed once for many rows, and stays in registers.
+template <typename P, typename F> DEVICE inline void for_each_channel_rows(int64_t rows, int32_t channels, P prepare, F f) {
+    if (HOST_GEOMETRY) {
+        Range range = block_range(rows);
+        int64_t tile = host_tile_rows(channels);
+        for (int64_t row = range.begin; row < range.end; row += tile) {
+            int64_t end = row + tile < range.end ? row + tile : range.end;
+            auto group = [=](auto at) { walk_rows(at, row, end, 1, channels, prepare, f); };
+            int32_t c = channel_groups<16>(0, channels, group);
+            c = channel_groups<8>(c, channels, group);
+            channel_groups<1>(c, channels, group);
+        }
+        return;
+    }
+    // As many rows at a time as the grid has threads for, each thread with its own group of channels; fewer threads than groups: one.
+    int32_t groups = channels % VECTOR == 0 ? channels / VECTOR : channels;
+    int64_t stride = global_threads() < groups ? 1 : global_threads() / groups;
+    for (int64_t slot = global_thread(); slot < stride * groups; slot += global_threads()) {
+        int64_t row = slot / groups;
+        int32_t group = (int32_t)(slot - row * groups);
+        if (channels % VECTOR == 0) walk_rows(At<VECTOR>{group * VECTOR}, row, rows, stride, channels, prepare, f);
+        else walk_rows(At<1>{group}, row, rows, stride, channels, prepare, f);
     }
 }

@@ -30,4 +30,7 @@ DEVICE inline double square_root(double x) { return sqrt(x); }
 DEVICE inline float power(float x, float y) { return powf(x, y); }
 DEVICE inline double power(double x, double y) { return pow(x, y); }
 
+// What a rectifier lifts its input to: nothing, when there is none.
+DEVICE inline Real rectifier_floor(int32_t relu) { return relu ? (Real)0 : -(Real)INFINITY; }
+
 template <typename I> DEVICE inline I ceil_div(I a, I b) { return (a + b - 1) / b; }

@@ -11,3 +11,4 @@
 #include "iterate.cuh"
 #include "philox.cuh"
 #include "warp.cuh"
+#include "columns.cuh"
