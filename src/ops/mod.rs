@@ -3,6 +3,7 @@
 mod check;
 mod clock;
 mod cross_entropy;
+mod nt_xent;
 pub mod optim;
 mod pgd;
 mod random;
@@ -10,6 +11,7 @@ mod reduce;
 
 pub use clock::record_step;
 pub use cross_entropy::cross_entropy;
+pub use nt_xent::{NtXent, NtXentWorkspace, nt_xent};
 pub use optim::{AdamWSettings, ChunkTable, LarsSettings, LarsWorkspace, SgdSettings, adamw, lars, sgd};
 pub use pgd::pgd_linf_step;
 pub use random::random_start;
