@@ -24,7 +24,8 @@ fn main() {
         files.push((name, kernels));
     }
 
-    let mut units = vec![PathBuf::from("kernels/host/simt.cpp")];
+    // Of a static library the linker takes what is used: the probes end up in the unit tests only.
+    let mut units = vec![PathBuf::from("kernels/host/simt.cpp"), PathBuf::from("kernels/host/simt_probes.cpp")];
     for (name, kernels) in &files {
         for variant in VARIANTS.iter().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
             let unit = out.join(format!("{}_{}.cpp", name.trim_end_matches(".cu"), variant.suffix));

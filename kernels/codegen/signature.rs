@@ -114,6 +114,8 @@ pub fn parse(file: &str, source: &str) -> Vec<Kernel> {
         let (name, rest) = rest.split_once(')').unwrap_or_else(|| panic!("{file}: unfinished KERNEL(name)"));
         let rest = rest.trim_start().strip_prefix('(').unwrap_or_else(|| panic!("{file}: {name}: no parameter list"));
         let (list, _) = rest.split_once(')').unwrap_or_else(|| panic!("{file}: {name}: unfinished parameter list"));
+        let body = rest.split("KERNEL(").next().unwrap_or(rest);
+        assert!(cooperative || !body.contains("SHARED("), "{file}: {name}: shared memory is for a COOPERATIVE_KERNEL");
         let parameters = list.split(',').map(|text| parameter(file, name, text)).collect();
         kernels.push(Kernel { name: name.trim().to_owned(), cooperative, parameters });
     }

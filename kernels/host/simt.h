@@ -46,19 +46,21 @@ extern "C" __thread RoclSimt rocl_simt;
 enum RoclSuspend : uint32_t { ROCL_BLOCK_BARRIER = 1, ROCL_WARP_BARRIER = 2, ROCL_WARP_EXCHANGE = 3, ROCL_WARP_VOTE = 4 };
 enum RoclViolation : uint32_t { ROCL_NOT_COOPERATIVE = 1, ROCL_PARTIAL_MASK = 2, ROCL_SHARED_EXHAUSTED = 3 };
 
-inline bool rocl_suspend(uint32_t kind) {
-    if (!rocl_simt.suspend) {
-        rocl_simt.violation = ROCL_NOT_COOPERATIVE;
-        return false;
-    }
-    rocl_simt.suspend(&rocl_simt, kind);
-    return true;
+// Ends the launch with an error. A coroutine never returns from here, so that it cannot touch memory it was not given.
+inline void rocl_violate(uint32_t violation) {
+    rocl_simt.violation = violation;
+    if (rocl_simt.suspend) rocl_simt.suspend(&rocl_simt, ROCL_BLOCK_BARRIER);
+}
+
+inline void rocl_suspend(uint32_t kind) {
+    if (rocl_simt.suspend) rocl_simt.suspend(&rocl_simt, kind);
+    else rocl_violate(ROCL_NOT_COOPERATIVE);
 }
 
 inline void __syncthreads() { rocl_suspend(ROCL_BLOCK_BARRIER); }
 
 inline void rocl_full_mask(unsigned mask) {
-    if (mask != 0xffffffffu) rocl_simt.violation = ROCL_PARTIAL_MASK;
+    if (mask != 0xffffffffu) rocl_violate(ROCL_PARTIAL_MASK);
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
@@ -71,7 +73,7 @@ template <typename V> inline V rocl_exchange(unsigned mask, V v, uint32_t source
     static_assert(sizeof(V) <= 8, "a shuffle moves at most 8 bytes");
     rocl_full_mask(mask);
     if (!rocl_simt.suspend) {
-        rocl_simt.violation = ROCL_NOT_COOPERATIVE;
+        rocl_violate(ROCL_NOT_COOPERATIVE);
         return v;
     }
     uint32_t turn = rocl_simt.threads[threadIdx.x].exchanges++ & 1;
@@ -100,7 +102,7 @@ template <typename V> inline V __shfl_up_sync(unsigned mask, V v, unsigned delta
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
     rocl_full_mask(mask);
     if (!rocl_simt.suspend) {
-        rocl_simt.violation = ROCL_NOT_COOPERATIVE;
+        rocl_violate(ROCL_NOT_COOPERATIVE);
         return predicate != 0;
     }
     uint32_t turn = rocl_simt.threads[threadIdx.x].exchanges++ & 1;
@@ -118,10 +120,7 @@ inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask,
 inline void* rocl_shared(uint64_t bytes) {
     RoclThread& thread = rocl_simt.threads[threadIdx.x];
     uint64_t begin = (thread.shared_used + 15) & ~(uint64_t)15;
-    if (begin + bytes > rocl_simt.shared_size) {
-        rocl_simt.violation = ROCL_SHARED_EXHAUSTED;
-        begin = 0;
-    }
+    if (begin + bytes > rocl_simt.shared_size) rocl_violate(ROCL_SHARED_EXHAUSTED);
     thread.shared_used = (uint32_t)(begin + bytes);
     return rocl_simt.shared + begin;
 }

@@ -10,7 +10,8 @@
 #define COOPERATIVE_KERNEL(name) extern "C" __global__ void __launch_bounds__(256) ROCL_SYMBOL(name)
 #define HOST_INDEPENDENT
 #define HOST_GEOMETRY false
-#define SHARED(type, name, count) __shared__ type name[count]
+// Aligned for 16-byte accesses, as on the host.
+#define SHARED(type, name, count) __shared__ __align__(16) type name[count]
 
 using f16 = __half;
 using bf16 = __nv_bfloat16;

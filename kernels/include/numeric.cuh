@@ -23,6 +23,8 @@ DEVICE inline float multiply_add(float a, float b, float c) { return fmaf(a, b, 
 DEVICE inline double multiply_add(double a, double b, double c) { return fma(a, b, c); }
 DEVICE inline float exponential(float x) { return expf(x); }
 DEVICE inline double exponential(double x) { return exp(x); }
+DEVICE inline float exponential_minus_one(float x) { return expm1f(x); }
+DEVICE inline double exponential_minus_one(double x) { return expm1(x); }
 DEVICE inline float logarithm(float x) { return logf(x); }
 DEVICE inline double logarithm(double x) { return log(x); }
 DEVICE inline float square_root(float x) { return sqrtf(x); }

@@ -21,3 +21,13 @@ template <typename V> DEVICE inline V warp_max(V v) {
     }
     return v;
 }
+
+// The sum over a block, for its first warp; the other threads get 0. `scratch` holds one value per thread and serves one call.
+template <typename V> DEVICE inline V block_sum(V v, V* scratch) {
+    scratch[threadIdx.x] = v;
+    __syncthreads();
+    if (warp_id() != 0) return 0;
+    V sum = 0;
+    for (int i = lane_id(); i < (int)blockDim.x; i += 32) sum += scratch[i];
+    return warp_sum(sum);
+}

@@ -3,4 +3,5 @@
 
 mod support;
 
+mod nt_xent;
 mod pgd;

@@ -91,12 +91,12 @@ pub(super) fn run_independent(grid: &Grid, block: u32) -> Result<()> {
         for thread in 0..grid.threads {
             (*state).thread = thread;
             (grid.entry)(grid.slots.as_ptr());
-        }
-        match (*state).violation {
-            0 => Ok(()),
-            code => Err(violation(grid, block, (*state).thread, violation_text(code))),
+            if (*state).violation != 0 {
+                return Err(violation(grid, block, thread, violation_text((*state).violation)));
+            }
         }
     }
+    Ok(())
 }
 
 fn violation(grid: &Grid, block: u32, thread: u32, what: &str) -> Error {
@@ -299,3 +299,6 @@ impl Shuffle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

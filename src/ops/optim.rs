@@ -1,0 +1,232 @@
+//! Optimisers over a flat parameter arena.
+//!
+//! All parameters of a network lie in one tensor, and so do their gradients and each kind of optimiser state. Every parameter tensor
+//! begins at a multiple of [`CHUNK`] elements and is padded with zeros, which every update leaves zero. The learning rate is
+//! `learning_rates[clock[0]]`, so that what varies from step to step lies in device memory.
+
+use super::check::{has_shape, same_shape};
+use super::clock::is_clock;
+use crate::device::launch::{self, Work};
+use crate::element::Real;
+use crate::{Device, Error, Result, Tensor};
+
+/// The granularity of an arena, in elements; as in `kernels/lars.cu`.
+pub const CHUNK: usize = 1024;
+/// Partial sums per chunk; as in `kernels/lars.cu`.
+const PARTIALS: usize = 8;
+
+/// Where each parameter tensor lies in an arena.
+pub struct ChunkTable {
+    /// The tensor each chunk belongs to, `[chunks]`.
+    pub chunk_tensor: Tensor<i32>,
+    /// The first chunk of each tensor, and the number of chunks, `[tensors + 1]`.
+    pub tensor_chunks: Tensor<i32>,
+    offsets: Vec<usize>,
+    len: usize,
+}
+
+impl ChunkTable {
+    /// Lays out tensors of these lengths one after the other.
+    pub fn new(device: &Device, lengths: &[usize]) -> Result<Self> {
+        let mut first_chunks = vec![0];
+        let mut owners = Vec::new();
+        for (tensor, length) in lengths.iter().enumerate() {
+            owners.resize(owners.len() + length.div_ceil(CHUNK), tensor as i32);
+            first_chunks.push(owners.len());
+        }
+        let (chunks, tensors) = (owners.len(), lengths.len());
+        let starts: Vec<i32> = first_chunks
+            .iter()
+            .map(|&chunk| i32::try_from(chunk))
+            .collect::<Result<_, _>>()
+            .map_err(|_| Error::shape("ChunkTable", format!("{chunks} chunks of parameters are too many")))?;
+        Ok(Self {
+            chunk_tensor: Tensor::from_slice(device, [chunks], &owners)?,
+            tensor_chunks: Tensor::from_slice(device, [tensors + 1], &starts)?,
+            offsets: first_chunks[..tensors].iter().map(|chunk| chunk * CHUNK).collect(),
+            len: chunks * CHUNK,
+        })
+    }
+
+    /// The first element of each tensor.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The elements of the arena, padding included.
+    pub fn padded_len(&self) -> usize {
+        self.len
+    }
+
+    /// The number of tensors.
+    pub fn tensors(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// The number of chunks.
+    pub fn chunks(&self) -> usize {
+        self.len / CHUNK
+    }
+}
+
+/// Layer-wise adaptive rate scaling around SGD with momentum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LarsSettings {
+    /// The trust coefficient: how far a step may go, relative to the length of the tensor.
+    pub trust: f64,
+    /// Momentum of the inner SGD.
+    pub momentum: f64,
+    /// Weight decay, added to the gradient before scaling.
+    pub weight_decay: f64,
+    /// Keeps the scale's denominator from vanishing.
+    pub epsilon: f64,
+}
+
+/// What [`lars`] keeps between its launches.
+pub struct LarsWorkspace<R> {
+    p_squares: Tensor<R>,
+    g_squares: Tensor<R>,
+    /// The scale of each tensor in the last step, `[tensors]`.
+    pub scales: Tensor<R>,
+}
+
+impl<R: Real> LarsWorkspace<R> {
+    /// Room for an arena of this layout.
+    pub fn new(device: &Device, table: &ChunkTable) -> Result<Self> {
+        Ok(Self {
+            p_squares: Tensor::zeros(device, [table.chunks() * PARTIALS])?,
+            g_squares: Tensor::zeros(device, [table.chunks() * PARTIALS])?,
+            scales: Tensor::zeros(device, [table.tensors()])?,
+        })
+    }
+}
+
+/// Plain SGD with momentum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdSettings {
+    /// Momentum; 0 for none.
+    pub momentum: f64,
+    /// Weight decay, added to the gradient.
+    pub weight_decay: f64,
+}
+
+/// Adam with decoupled weight decay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWSettings {
+    /// Decay of the mean of gradients.
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients.
+    pub beta2: f64,
+    /// Keeps the denominator from vanishing.
+    pub epsilon: f64,
+    /// Weight decay, times the learning rate, taken off the parameter itself.
+    pub weight_decay: f64,
+}
+
+/// The checks every optimiser makes; returns the arena's length and the number of learning rates.
+fn check<R: Real>(
+    op: &'static str,
+    arenas: &[(&'static str, &Tensor<R>)],
+    clock: &Tensor<i64>,
+    learning_rates: &Tensor<R>,
+) -> Result<(usize, i64)> {
+    same_shape(op, arenas)?;
+    is_clock(op, clock)?;
+    if learning_rates.is_empty() {
+        return Err(Error::shape(op, "`learning_rates` is empty; an epoch needs one for each step"));
+    }
+    Ok((arenas[0].1.len(), learning_rates.len() as i64))
+}
+
+/// One LARS step, in place (You et al. 2017; the inner optimiser is SGD). For each tensor, with a = trust·|p|/(|g| + weight_decay·|p| + ε),
+/// or 1 where a norm is zero: buffer ← momentum·buffer + a·(g + weight_decay·p); p ← p − rate·buffer.
+///
+/// `p`, `g` and `buffer` are arenas laid out by `table`; the buffer starts as zeros. Leaves a of each tensor in `workspace.scales`.
+#[allow(clippy::too_many_arguments)]
+pub fn lars<R: Real>(
+    p: &Tensor<R>,
+    g: &Tensor<R>,
+    buffer: &Tensor<R>,
+    table: &ChunkTable,
+    clock: &Tensor<i64>,
+    learning_rates: &Tensor<R>,
+    settings: &LarsSettings,
+    workspace: &LarsWorkspace<R>,
+) -> Result<()> {
+    const OP: &str = "lars";
+    let (_, steps) = check(OP, &[("p", p), ("g", g), ("buffer", buffer)], clock, learning_rates)?;
+    has_shape(OP, "p", p, &[table.padded_len()])?;
+    has_shape(OP, "workspace.scales", &workspace.scales, &[table.tensors()])?;
+    has_shape(OP, "workspace.p_squares", &workspace.p_squares, &[table.chunks() * PARTIALS])?;
+    let chunks = table.chunks();
+    let LarsSettings { trust, momentum, weight_decay, epsilon } = settings;
+    let [trust, momentum, weight_decay, epsilon] = [trust, momentum, weight_decay, epsilon].map(|&v| R::from_f64(v));
+    let LarsWorkspace { p_squares, g_squares, scales } = workspace;
+    launch::lars_squares(Work::Items(chunks * PARTIALS), p, g, chunks as i64, p_squares, g_squares)?;
+    let work = Work::Blocks(table.tensors(), 256);
+    launch::lars_scales(work, p_squares, g_squares, &table.tensor_chunks, trust, weight_decay, epsilon, scales)?;
+    launch::lars_update(
+        Work::RowsChannels(chunks, CHUNK),
+        p,
+        buffer,
+        g,
+        &table.chunk_tensor,
+        scales,
+        clock,
+        learning_rates,
+        steps,
+        momentum,
+        weight_decay,
+        chunks as i64,
+    )
+}
+
+/// One SGD step, in place, as PyTorch's: buffer ← momentum·buffer + (g + weight_decay·p); p ← p − rate·buffer. The buffer starts as zeros.
+pub fn sgd<R: Real>(
+    p: &Tensor<R>,
+    g: &Tensor<R>,
+    buffer: &Tensor<R>,
+    clock: &Tensor<i64>,
+    learning_rates: &Tensor<R>,
+    settings: &SgdSettings,
+) -> Result<()> {
+    let (n, steps) = check("sgd", &[("p", p), ("g", g), ("buffer", buffer)], clock, learning_rates)?;
+    let (momentum, weight_decay) = (R::from_f64(settings.momentum), R::from_f64(settings.weight_decay));
+    launch::sgd_update(Work::Elements(n), p, buffer, g, clock, learning_rates, steps, momentum, weight_decay, n as i64)
+}
+
+/// One AdamW step, in place, as PyTorch's (Loshchilov and Hutter 2019): decoupled weight decay, bias correction with
+/// t = `clock[1]` + 1. `m` and `v` start as zeros.
+#[allow(clippy::too_many_arguments)]
+pub fn adamw<R: Real>(
+    p: &Tensor<R>,
+    g: &Tensor<R>,
+    m: &Tensor<R>,
+    v: &Tensor<R>,
+    clock: &Tensor<i64>,
+    learning_rates: &Tensor<R>,
+    settings: &AdamWSettings,
+) -> Result<()> {
+    let (n, steps) = check("adamw", &[("p", p), ("g", g), ("m", m), ("v", v)], clock, learning_rates)?;
+    let AdamWSettings { beta1, beta2, epsilon, weight_decay } = *settings;
+    let real = R::from_f64;
+    launch::adamw_update(
+        Work::Elements(n),
+        p,
+        m,
+        v,
+        g,
+        clock,
+        learning_rates,
+        steps,
+        real(beta1),
+        real(beta2),
+        real(1.0 - beta1),
+        real(1.0 - beta2),
+        real(beta1.ln()),
+        real(beta2.ln()),
+        real(epsilon),
+        real(weight_decay),
+        n as i64,
+    )
+}
