@@ -3,4 +3,5 @@
 
 mod support;
 
+mod batch_norm;
 mod pgd;
