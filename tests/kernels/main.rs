@@ -3,5 +3,10 @@
 
 mod support;
 
+mod activation;
 mod batch_norm;
+mod cast;
+mod conv_direct;
+mod layout;
 mod pgd;
+mod pool;
