@@ -1,6 +1,6 @@
 //! Batch normalisation (Ioffe & Szegedy 2015): training forward and backward, evaluation, and folding into a convolution.
 
-use super::check::{has_shape, same_shape};
+use super::check::{has_shape, like_or_none, same_shape};
 use super::rows::{Chunks, column_blocks, rows_channels};
 use crate::device::Device;
 use crate::device::launch::{self, Work};
@@ -78,10 +78,6 @@ fn check_running<R: Real>(op: &'static str, channels: usize, running: BnRunning<
     check_channels(op, channels, &[("running mean", running.mean), ("running variance", running.var)])
 }
 
-fn check_optional<E: Element>(op: &'static str, name: &'static str, tensor: Option<&Tensor<E>>, like: &Tensor<E>) -> Result<()> {
-    tensor.map_or(Ok(()), |tensor| has_shape(op, name, tensor, like.dims()))
-}
-
 /// Batch mean and inverse standard deviation of `x` (`[n, h, w, c]` or `[rows, c]`) into `saved`; the running statistics, where given,
 /// move by `momentum` towards the batch's (the variance unbiased, as in PyTorch). Fails for fewer than two rows, which have no variance.
 pub fn bn_statistics<T: Element>(
@@ -146,7 +142,7 @@ pub fn bn_apply<T: Element>(
     check_parameters(OP, channels, parameters)?;
     saved.check(OP, rows, channels)?;
     same_shape(OP, &[("x", x), ("y", y)])?;
-    check_optional(OP, "residual", residual, x)?;
+    like_or_none(OP, "residual", residual, x)?;
     launch::bn_apply(
         Work::RowsChannels(rows, channels),
         x,
@@ -183,8 +179,8 @@ pub fn bn_backward<T: Element>(
     check_channels(OP, channels, &[("d_gamma", d_gamma), ("d_beta", d_beta)])?;
     saved.check(OP, rows, channels)?;
     same_shape(OP, &[("x", x), ("dy", dy), ("dx", dx)])?;
-    check_optional(OP, "mask", mask, x)?;
-    check_optional(OP, "d_residual", d_residual, x)?;
+    like_or_none(OP, "mask", mask, x)?;
+    like_or_none(OP, "d_residual", d_residual, x)?;
 
     let (chunks, [sums, products]) = (Chunks::of(rows), &saved.partials);
     launch::bn_backward_partial(
@@ -244,7 +240,7 @@ pub fn bn_eval<T: Element>(
     check_parameters(OP, channels, parameters)?;
     check_running(OP, channels, running)?;
     same_shape(OP, &[("x", x), ("y", y)])?;
-    check_optional(OP, "residual", residual, x)?;
+    like_or_none(OP, "residual", residual, x)?;
     launch::bn_eval(
         Work::RowsChannels(rows, channels),
         x,
@@ -276,8 +272,8 @@ pub fn bn_eval_backward<T: Element>(
     check_parameters(OP, channels, parameters)?;
     check_running(OP, channels, running)?;
     same_shape(OP, &[("dy", dy), ("dx", dx)])?;
-    check_optional(OP, "mask", mask, dy)?;
-    check_optional(OP, "d_residual", d_residual, dy)?;
+    like_or_none(OP, "mask", mask, dy)?;
+    like_or_none(OP, "d_residual", d_residual, dy)?;
     launch::bn_eval_backward(
         Work::RowsChannels(rows, channels),
         dy,

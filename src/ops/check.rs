@@ -21,3 +21,13 @@ pub(crate) fn has_shape<E: Pod>(op: &'static str, name: &'static str, tensor: &T
     }
     Err(Error::shape(op, format!("`{name}` is {:?} but must be {dims:?}", tensor.shape())))
 }
+
+/// The tensor, where there is one, has the shape of `like`.
+pub(crate) fn like_or_none<E: Pod>(
+    op: &'static str,
+    name: &'static str,
+    tensor: Option<&Tensor<E>>,
+    like: &Tensor<E>,
+) -> Result<()> {
+    tensor.map_or(Ok(()), |tensor| has_shape(op, name, tensor, like.dims()))
+}

@@ -1,10 +1,15 @@
 //! One safe function per operation: checks shapes, states the logical shape of the launch, calls the device.
 
+mod activation;
 mod batch_norm;
+mod cast;
 mod check;
 mod conv;
 mod linear;
+mod conv_direct;
+mod layout;
 mod pgd;
+mod pool;
 mod rows;
 
 pub use conv::{Epilogue, conv_dgrad, conv_fprop, conv_wgrad};
@@ -27,3 +32,12 @@ pub use optim::{AdamWSettings, ChunkTable, LarsSettings, LarsWorkspace, SgdSetti
 pub use pgd::pgd_linf_step;
 pub use random::random_start;
 pub use reduce::weighted_sum;
+pub use activation::{bias_activation, bias_gradient, relu_backward};
+pub use batch_norm::{
+    BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_statistics,
+};
+pub use cast::{cast_from_real, cast_to_real};
+pub use conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
+pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
+pub use pgd::pgd_linf_step;
+pub use pool::{average_pool, average_pool_backward};

@@ -4,4 +4,10 @@
 mod support;
 
 mod nt_xent;
+mod activation;
+mod batch_norm;
+mod cast;
+mod conv_direct;
+mod layout;
 mod pgd;
+mod pool;

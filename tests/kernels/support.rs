@@ -79,6 +79,16 @@ pub fn rounding<T: Element>() -> f64 {
     }
 }
 
+/// The sum with one rounding's error (Neumaier 1974): an oracle must be more exact than the f64 kernel it judges.
+pub fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    let (total, lost) = values.fold((0.0f64, 0.0f64), |(total, lost), value| {
+        let next = total + value;
+        let error = if total.abs() >= value.abs() { (total - next) + value } else { (value - next) + total };
+        (next, lost + error)
+    });
+    total + lost
+}
+
 /// Asserts |found − expected| ≤ tolerance·max(|expected|, scale) for every element.
 pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64, scale: f64) {
     assert_eq!(found.len(), expected.len(), "{what}: lengths");
