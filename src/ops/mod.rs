@@ -3,8 +3,10 @@
 mod activation;
 mod batch_norm;
 mod cast;
+mod augment;
 mod check;
 mod conv;
+mod image;
 mod linear;
 mod conv_direct;
 mod layout;
@@ -12,7 +14,9 @@ mod pgd;
 mod pool;
 mod rows;
 
+pub use augment::augment;
 pub use conv::{Epilogue, conv_dgrad, conv_fprop, conv_wgrad};
+pub use image::{gather_labels, gather_rows, unit_range};
 pub use linear::{linear, linear_dgrad, linear_wgrad};
 pub use batch_norm::{
     BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_statistics,
