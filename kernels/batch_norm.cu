@@ -18,7 +18,7 @@ KERNEL(bn_statistics_partial)(const T* x, Real* means, Real* deviations, int64_t
     for_each_item_channels(chunks, channels, [=](int64_t chunk, auto at) {
         auto pivot = load(x, at + of.begin(chunk) * channels);
         decltype(pivot) sum = {}, squares = {};
-#pragma unroll 4
+#pragma unroll 8
         for (int64_t row = of.begin(chunk); row < of.end(chunk); ++row) {
             auto difference = load(x, at + row * channels) - pivot;
             sum = sum + difference;
@@ -40,11 +40,12 @@ COOPERATIVE_KERNEL(bn_statistics_finish)(const Real* means, const Real* deviatio
     Chunks of{rows, chunk_rows};
     int32_t c = column.channel;
     int64_t mine = c < channels ? chunks : 0;
-    auto size = [=](int64_t chunk) { return (Real)(of.end(chunk) - of.begin(chunk)); };
+    Real whole = (Real)chunk_rows, last = (Real)(rows - of.begin(chunks - 1));
+    auto size = [=](int64_t chunk) { return chunk < chunks - 1 ? whole : last; };
 
     Real first = c < channels ? means[c] : (Real)0;
     Real shift = column_sum(column, mine, shared, [=](int64_t chunk) { return size(chunk) * (means[chunk * channels + c] - first); });
-    Real merged = first + shift / (Real)rows;
+    Real merged = column_broadcast(column, shared, first + shift / (Real)rows);
     Real squares = column_sum(column, mine, shared + MOST_THREADS, [=](int64_t chunk) {
         Real between = means[chunk * channels + c] - merged;
         return deviations[chunk * channels + c] + size(chunk) * between * between;

@@ -16,14 +16,31 @@ DEVICE inline Column block_column() {
     return {(int32_t)blockIdx.x * COLUMNS + inside, (int32_t)threadIdx.x / COLUMNS, (int32_t)blockDim.x / COLUMNS};
 }
 
-// The sum of value(row) over all rows, for every thread of the column. `shared` has MOST_THREADS elements that serve no other sum.
+// The sum of value(row) over all rows, for lane 0 of every column (the others get a part). Each thread sums a contiguous range:
+// neighbouring rows seldom share a sector, but the host's caches like them. Four sums at a time hide the latency of an addition.
+// `shared` has MOST_THREADS elements that serve no other sum.
 template <typename F> DEVICE inline Real column_sum(Column column, int64_t rows, Real* shared, F value) {
-    Real sum = 0;
-#pragma unroll 8
-    for (int64_t row = column.lane; row < rows; row += column.lanes) sum += value(row);
+    int64_t share = ceil_div<int64_t>(rows, column.lanes), row = column.lane * share;
+    int64_t end = row + share < rows ? row + share : rows;
+    Real sums[4] = {0, 0, 0, 0};
+#pragma unroll 2
+    for (; row + 4 <= end; row += 4) {
+#pragma unroll
+        for (int k = 0; k < 4; ++k) sums[k] += value(row + k);
+    }
+    for (; row < end; ++row) sums[0] += value(row);
+    Real sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     shared[threadIdx.x] = sum;
     __syncthreads();
-    sum = 0;
-    for (int lane = 0; lane < column.lanes; ++lane) sum += shared[lane * COLUMNS + threadIdx.x % COLUMNS];
+    if (column.lane == 0) {
+        for (int lane = 1; lane < column.lanes; ++lane) sum += shared[lane * COLUMNS + threadIdx.x];
+    }
     return sum;
+}
+
+// What lane 0 of the column has, for all its lanes. `shared` may be that of the sum it comes from.
+DEVICE inline Real column_broadcast(Column column, Real* shared, Real value) {
+    if (column.lane == 0) shared[threadIdx.x] = value;
+    __syncthreads();
+    return shared[threadIdx.x % COLUMNS];
 }

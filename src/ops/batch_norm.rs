@@ -44,8 +44,11 @@ pub struct BnSaved<R> {
 impl<R: Real> BnSaved<R> {
     /// Allocates for activations of at most `max_rows` rows (pixels of all images) and exactly `channels` channels.
     pub fn new(device: &Device, max_rows: usize, channels: usize) -> Result<Self> {
+        if channels == 0 {
+            return Err(Error::shape("BnSaved::new", "a batch norm needs at least one channel"));
+        }
         let vector = || Tensor::zeros(device, [channels]);
-        let partial = || Tensor::zeros(device, [Chunks::most(max_rows), channels]);
+        let partial = || Tensor::zeros(device, [Chunks::most(max_rows, channels), channels]);
         Ok(Self {
             mean: vector()?,
             inv_std: vector()?,
@@ -99,7 +102,7 @@ pub fn bn_statistics<T: Element>(
             format!("{:?} has one value per channel, whose variance is undefined; train with a larger batch", x.shape()),
         ));
     }
-    let (chunks, [means, deviations]) = (Chunks::of(rows), &saved.partials);
+    let (chunks, [means, deviations]) = (Chunks::of(rows, channels), &saved.partials);
     let (size, count) = (chunks.size as i64, chunks.count as i64);
     launch::bn_statistics_partial(
         Work::ItemsChannels(chunks.count, channels),
@@ -182,7 +185,7 @@ pub fn bn_backward<T: Element>(
     like_or_none(OP, "mask", mask, x)?;
     like_or_none(OP, "d_residual", d_residual, x)?;
 
-    let (chunks, [sums, products]) = (Chunks::of(rows), &saved.partials);
+    let (chunks, [sums, products]) = (Chunks::of(rows, channels), &saved.partials);
     launch::bn_backward_partial(
         Work::ItemsChannels(chunks.count, channels),
         dy,
