@@ -72,31 +72,36 @@ DEVICE inline Lanes<4> load_part(const Real* row, int k, int d) {
 
 // A warp brings one row in, zeros after its end.
 template <int DIMS> DEVICE inline void stage(Real* to, const Real* row, int d) {
+#pragma unroll
     for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
         int k = first_dimension(part);
         store(to, At<4>{k}, load_part(row, k, d));
     }
 }
 
-// A dot product as eight independent sums, for the host's vectors and the GPU's pipeline alike.
-struct Dot {
-    Lanes<8> sum = {};
-    DEVICE inline void add(const Lanes<8>& a, const Lanes<8>& b) {
+// A dot product as eight independent sums, for the host's vectors and the GPU's pipeline alike; total() halves them, as vectors do.
+DEVICE inline void add_products(Lanes<8>& sums, const Lanes<8>& a, const Lanes<8>& b) {
 #pragma unroll
-        for (int l = 0; l < 8; ++l) sum[l] = multiply_add(a[l], b[l], sum[l]);
-    }
-    DEVICE inline Real total() const { return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])); }
-};
+    for (int l = 0; l < 8; ++l) sums[l] = multiply_add(a[l], b[l], sums[l]);
+}
+DEVICE inline Real total(const Lanes<8>& sums) {
+    Lanes<4> four;
+    for (int l = 0; l < 4; ++l) four[l] = sums[l] + sums[l + 4];
+    Lanes<2> two;
+    for (int l = 0; l < 2; ++l) two[l] = four[l] + four[l + 2];
+    return two[0] + two[1];
+}
 
 // Norms of the block's queries, once they are staged.
 template <int DIMS> DEVICE inline void norms_of_queries(const Problem& problem, const Shared& shared) {
     if (threadIdx.x >= QUERIES) return;
-    Dot square;
+    Lanes<8> square = {};
+#pragma unroll 1
     for (int k = 0; k < problem.d; k += 8) {
         auto part = load(shared.queries, At<8>{(int)threadIdx.x * DIMS + k});
-        square.add(part, part);
+        add_products(square, part, part);
     }
-    shared.query_norms[threadIdx.x] = square.total() > 0 ? square_root(square.total()) : (Real)0;
+    shared.query_norms[threadIdx.x] = total(square) > 0 ? square_root(total(square)) : (Real)0;
 }
 
 // Fills `weights` and `key_inverses` for the tile of keys from `first_key`: a thread compares one key with PAIRS queries.
@@ -108,19 +113,20 @@ DEVICE inline void compare(const Problem& problem, const Shared& shared, int fir
     if (key >= problem.rows() || first_pair >= QUERIES) return;
     const Real* z_key = shared.tile + slot * Shape<DIMS>::STRIDE;
     const Real* z_query = shared.queries + first_pair * DIMS;
-    Dot square, product[PAIRS];
+    Lanes<8> square = {}, product[PAIRS] = {};
+#pragma unroll 1
     for (int k = 0; k < problem.d; k += 8) {
         auto part = load(z_key, At<8>{k});
-        square.add(part, part);
+        add_products(square, part, part);
 #pragma unroll
-        for (int pair = 0; pair < PAIRS; ++pair) product[pair].add(part, load(z_query, At<8>{pair * DIMS + k}));
+        for (int pair = 0; pair < PAIRS; ++pair) add_products(product[pair], part, load(z_query, At<8>{pair * DIMS + k}));
     }
-    Real inverse = 1 / (square_root(square.total()) + TINY);
+    Real inverse = 1 / (square_root(total(square)) + TINY);
     if (first_pair == 0) shared.key_inverses[slot] = inverse;
 #pragma unroll
     for (int pair = 0; pair < PAIRS; ++pair) {
         int q = first_pair + pair, query = first_query + q;
-        Real cosine = product[pair].total() * inverse / (shared.query_norms[q] + TINY);
+        Real cosine = total(product[pair]) * inverse / (shared.query_norms[q] + TINY);
         bool counts = query < problem.rows() && query != key;
         shared.weights[q * KEYS + slot] = counts ? weigh(query, key, exponential(cosine * problem.inverse_temperature), inverse) : (Real)0;
     }
@@ -131,12 +137,14 @@ DEVICE inline void compare(const Problem& problem, const Shared& shared, int fir
 template <int DIMS> DEVICE inline void accumulate(const Problem& problem, const Shared& shared, int keys, bool rows, Sums<DIMS>& sums) {
     constexpr int KEYS = Shape<DIMS>::KEYS, STRIDE = Shape<DIMS>::STRIDE;
     const Real* weights = shared.weights + warp_id() * QUERIES_PER_WARP * KEYS;
+#pragma unroll
     for (int q = 0; q < QUERIES_PER_WARP; ++q) {
         Real sum = 0;
         for (int key = 0; key < keys; ++key) sum += weights[q * KEYS + key];
         sums.weight[q] += sum;
     }
     if (!rows) return;
+#pragma unroll
     for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
         int k = first_dimension(part);
         if (k >= problem.d) break;
@@ -188,9 +196,11 @@ template <int DIMS>
 DEVICE inline void through_normalisation(const Problem& problem, const Shared& shared, int group, int first_query, int64_t gradient_rows,
                                          Real scale, const Sums<DIMS>& sums, Real* d_z) {
     Real* partial = shared.tile;
+#pragma unroll
     for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
         int q = warp_id() * QUERIES_PER_WARP + slot;
         Real along = 0;
+#pragma unroll
         for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
             auto z = load(shared.queries, At<4>{q * DIMS + first_dimension(part)});
             for (int l = 0; l < 4; ++l) along = multiply_add(sums.row[slot][part][l], z[l], along);
@@ -198,6 +208,7 @@ DEVICE inline void through_normalisation(const Problem& problem, const Shared& s
         partial[q * 32 + lane_id()] = along;
     }
     __syncthreads();
+#pragma unroll
     for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
         int q = warp_id() * QUERIES_PER_WARP + slot, query = first_query + q;
         int64_t row = query < problem.rows() ? problem.global_row(group, query) : gradient_rows;
@@ -206,6 +217,7 @@ DEVICE inline void through_normalisation(const Problem& problem, const Shared& s
         for (int lane = 0; lane < 32; ++lane) along += partial[q * 32 + lane];
         Real norm = shared.query_norms[q], inverse = 1 / (norm + TINY);
         Real back = norm > 0 ? along / norm * inverse : (Real)0;
+#pragma unroll
         for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
             int k = first_dimension(part);
             auto z = load(shared.queries, At<4>{q * DIMS + k});
@@ -234,7 +246,7 @@ DEVICE inline void losses(const Problem& problem, const Shared& shared, Real sca
                           Real* pulls, Real* d_z) {
     int group = blockIdx.x / problem.blocks(), first_query = blockIdx.x % problem.blocks() * QUERIES;
     bool rows = d_z && block_has_gradient(problem, group, first_query, gradient_rows);
-    auto sums = attend<DIMS>(problem, shared, group, first_query, rows, [&](int query, int key, Real exp_s, Real inverse) {
+    auto sums = attend<DIMS>(problem, shared, group, first_query, rows, [=](int query, int key, Real exp_s, Real inverse) {
         int view = key / problem.group_batch;
         if (query % problem.group_batch == key - view * problem.group_batch) {
             shared.positives[(query - first_query) * MOST_VIEWS + view] = exp_s;
@@ -242,6 +254,7 @@ DEVICE inline void losses(const Problem& problem, const Shared& shared, Real sca
         }
         return exp_s;
     });
+#pragma unroll
     for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
         int q = warp_id() * QUERIES_PER_WARP + slot, query = first_query + q;
         if (query >= problem.rows()) continue;
@@ -259,6 +272,7 @@ DEVICE inline void losses(const Problem& problem, const Shared& shared, Real sca
             if (pulls) pulls[row] = pull;
         }
         if (!rows) continue;
+#pragma unroll
         for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
             for (int l = 0; l < 4; ++l) sums.row[slot][part][l] *= pull * inverse_sum;
         }
@@ -267,6 +281,7 @@ DEVICE inline void losses(const Problem& problem, const Shared& shared, Real sca
             Real p = shared.positives[q * MOST_VIEWS + view] * inverse_sum;
             Real factor = -p / (p + TINY) * shared.positive_inverses[q * MOST_VIEWS + view];
             const Real* z = problem.z + problem.global_row(group, query % problem.group_batch + view * problem.group_batch) * problem.d;
+#pragma unroll
             for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
                 auto positive = load_part(z, first_dimension(part), problem.d);
                 for (int l = 0; l < 4; ++l) sums.row[slot][part][l] = multiply_add(factor, positive[l], sums.row[slot][part][l]);
@@ -292,7 +307,7 @@ DEVICE inline void full_gradient(const Problem& problem, const Shared& shared, R
                                  const Real* pulls, Real* d_z) {
     int group = blockIdx.x / problem.blocks(), first_query = blockIdx.x % problem.blocks() * QUERIES;
     if (!block_has_gradient(problem, group, first_query, gradient_rows)) return;
-    auto sums = attend<DIMS>(problem, shared, group, first_query, true, [&](int query, int key, Real exp_s, Real) {
+    auto sums = attend<DIMS>(problem, shared, group, first_query, true, [=](int query, int key, Real exp_s, Real) {
         int64_t i = problem.global_row(group, query), j = problem.global_row(group, key);
         Real p = exp_s * inverse_sums[i], q = exp_s * inverse_sums[j];
         Real push = p * pulls[i] + q * pulls[j];

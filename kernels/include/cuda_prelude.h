@@ -4,7 +4,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#define DEVICE __device__ __forceinline__
+#define DEVICE __device__ __attribute__((always_inline))
 #define OPTIONAL
 #define KERNEL(name) extern "C" __global__ void ROCL_SYMBOL(name)
 #define COOPERATIVE_KERNEL(name) extern "C" __global__ void __launch_bounds__(256) ROCL_SYMBOL(name)
@@ -15,13 +15,13 @@
 
 using f16 = __half;
 using bf16 = __nv_bfloat16;
-DEVICE float f16_to_float(f16 x) { return __half2float(x); }
-DEVICE f16 float_to_f16(float x) { return __float2half_rn(x); }
-DEVICE float bf16_to_float(bf16 x) { return __bfloat162float(x); }
-DEVICE bf16 float_to_bf16(float x) { return __float2bfloat16_rn(x); }
+DEVICE inline float f16_to_float(f16 x) { return __half2float(x); }
+DEVICE inline f16 float_to_f16(float x) { return __float2half_rn(x); }
+DEVICE inline float bf16_to_float(bf16 x) { return __bfloat162float(x); }
+DEVICE inline bf16 float_to_bf16(float x) { return __float2bfloat16_rn(x); }
 
 constexpr bool PACKETS = true;
-template <typename P> DEVICE void copy_packet(P* to, const P* from) {
+template <typename P> DEVICE inline void copy_packet(P* to, const P* from) {
     if constexpr (sizeof(P) == 16) *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
     else if constexpr (sizeof(P) == 8) *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(from);
     else *to = *from;

@@ -3,5 +3,10 @@
 
 mod support;
 
+mod clock;
+mod cross_entropy;
 mod nt_xent;
+mod optim;
 mod pgd;
+mod random;
+mod reduce;
