@@ -4,13 +4,18 @@
 mod golden;
 mod support;
 
-mod nt_xent;
 mod activation;
+mod augment;
 mod batch_norm;
 mod cast;
+mod clock;
 mod conv_direct;
-mod layout;
-mod augment;
+mod cross_entropy;
 mod image;
+mod layout;
+mod nt_xent;
+mod optim;
 mod pgd;
 mod pool;
+mod random;
+mod reduce;
