@@ -1,11 +1,13 @@
 //! `rocl`: adversarial self-supervised contrastive learning (RoCL) on hand-written CUDA kernels.
 
+pub mod attack;
 pub mod cli;
 pub mod data;
 pub mod device;
 pub mod element;
-
 pub mod error;
+pub mod loss;
+pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod recipe;

@@ -139,7 +139,7 @@ impl<E: Pod> Tensor<E> {
         }
         let mut shape = self.shape;
         shape.dims[0] = range.len();
-        let row = if rows == 0 { 0 } else { self.len() / rows };
+        let row = self.len().checked_div(rows).unwrap_or(0);
         Ok(Self { offset: self.offset + range.start * row, shape, ..self.clone() })
     }
 

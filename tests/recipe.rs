@@ -76,7 +76,7 @@ fn recipes_survive_toml_and_json() {
             recipe.network.projection_hidden = random.random_bool(0.5).then(|| random.random_range(1..1000));
             recipe.attack.epsilon = Number::Decimal(random.random());
             recipe.attack.step_size = Number::Fraction(random.random_range(0..255), 255);
-            recipe.augment.crop_scale[0] = random.random::<f64>() * 1e-12 + f64::MIN_POSITIVE;
+            recipe.augment.crop_scale.0 = random.random::<f64>() * 1e-12 + f64::MIN_POSITIVE;
             recipe.loss.lambda = 10f64.powf(random.random_range(-300.0..9.0));
             recipe.linear_eval.milestones = vec![1, 2];
             recipe.check().unwrap();

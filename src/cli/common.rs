@@ -1,22 +1,23 @@
 //! The flags that all subcommands share, as parsed and as resolved.
 
-use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use crate::data::{Dataset, Source, Split};
+use crate::device::HostOptions;
 use crate::recipe::Recipe;
 use crate::run::checkpoint::Checkpoint;
-use crate::{Error, Result};
+use crate::{Device, Error, Result};
 
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// `textures` (built in), or the folder of CIFAR-10's binary files
     #[arg(long, value_name = "DATA", default_value = "textures")]
-    pub data: Data,
+    pub data: Source,
     /// Folder for all results
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -25,7 +26,7 @@ pub struct Common {
     pub recipe: Option<String>,
     /// Where to compute: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub device: Device,
+    pub device: DeviceChoice,
     /// Arithmetic: fp32, tf32, fp16 or bf16
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true, default_value = "fp32")]
     pub precision: Precision,
@@ -56,12 +57,12 @@ pub struct Settings {
     pub recipe: Recipe,
     /// Seed of this command; the recipe's own unless given.
     pub seed: u64,
-    /// The images.
-    pub data: Data,
+    /// Where the images are.
+    pub data: Source,
     /// Folder for all results.
     pub out: PathBuf,
     /// Where to compute.
-    pub device: Device,
+    pub device: DeviceChoice,
     /// Arithmetic of convolutions and products.
     pub precision: Precision,
     /// Images to use of each split; all when absent.
@@ -70,6 +71,33 @@ pub struct Settings {
     pub json: bool,
     /// Show no progress.
     pub quiet: bool,
+    threads: usize,
+}
+
+impl Settings {
+    /// Opens the device, and refuses a precision it does not run.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there is no such device, or it lacks the precision.
+    pub fn device(&self) -> Result<Device> {
+        if let DeviceChoice::Cuda(_) = self.device {
+            return Err(Error::Device("this build has no CUDA device; leave --device out or give --device cpu".to_owned()));
+        }
+        if let Precision::Fp16 | Precision::Bf16 = self.precision {
+            return Err(Error::Device(
+                "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32".to_owned(),
+            ));
+        }
+        Device::host_with(HostOptions { threads: self.threads, ..HostOptions::default() })
+    }
+
+    /// Opens a split of the data, within the limit.
+    ///
+    /// # Errors
+    /// Those of [`Source::open`].
+    pub fn data(&self, split: Split) -> Result<Dataset> {
+        self.data.open(split, self.limit)
+    }
 }
 
 impl Common {
@@ -101,6 +129,7 @@ impl Common {
             limit: self.limit.map(NonZeroUsize::get),
             json: self.json,
             quiet: self.quiet,
+            threads: self.threads.map_or(0, NonZeroUsize::get),
         })
     }
 }
@@ -113,26 +142,9 @@ pub fn recipe_of(checkpoint: &Checkpoint) -> Result<Recipe> {
     Recipe::from_json(&checkpoint.meta.recipe).map_err(|error| Error::Usage(format!("the checkpoint's recipe: {error}")))
 }
 
-/// The images to work on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Data {
-    /// The built-in textures.
-    Textures,
-    /// CIFAR-10's binary files in a folder.
-    Folder(PathBuf),
-}
-
-impl FromStr for Data {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "textures" { Self::Textures } else { Self::Folder(text.into()) })
-    }
-}
-
 /// Where to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Device {
+pub enum DeviceChoice {
     /// The first GPU if there is one, else the CPU.
     Auto,
     /// The CPU.
@@ -141,7 +153,7 @@ pub enum Device {
     Cuda(usize),
 }
 
-impl FromStr for Device {
+impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -176,10 +188,10 @@ mod tests {
 
     #[test]
     fn devices_are_read() {
-        let devices = ["auto", "cpu", "cuda", "cuda:3"].map(|text| text.parse::<Device>().unwrap());
-        assert_eq!(devices, [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(3)]);
+        let devices = ["auto", "cpu", "cuda", "cuda:3"].map(|text| text.parse::<DeviceChoice>().unwrap());
+        assert_eq!(devices, [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Cuda(3)]);
         for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
-            assert!(wrong.parse::<Device>().is_err(), "{wrong}");
+            assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
         }
     }
 }

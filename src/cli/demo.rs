@@ -1,13 +1,23 @@
 //! `rocl demo`.
 
-use super::common::Common;
+use super::common::{Common, Settings};
+use super::output::{print, print_json};
+use crate::data::Split;
+use crate::recipe::demo::{EVALUATION_SHARE, METHODS, estimate, measure, with_method};
 use crate::recipe::settings::Overrides;
+use crate::recipe::training::{CHECKPOINT, duration};
+use crate::report::table::Table;
+use crate::run::{atomic, interrupt};
 use crate::{Error, Result};
+use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
   rocl demo
   rocl demo --out demo --seed 1 --json";
+
+/// Images the demonstration trains on unless --limit says otherwise.
+const TRAINING_IMAGES: usize = 4000;
 
 /// Train SimCLR and RoCL on textures, attack both, compare; takes minutes
 #[derive(Debug, clap::Args)]
@@ -23,14 +33,115 @@ pub struct Args {
     common: Common,
 }
 
+/// `summary.json`.
+#[derive(serde::Serialize)]
+struct Summary {
+    schema: u32,
+    recipe: String,
+    data: String,
+    seed: u64,
+    width: u32,
+    train_images: usize,
+    test_images: usize,
+    epsilon: String,
+    models: Vec<Model>,
+    seconds: f64,
+}
+
+#[derive(serde::Serialize)]
+struct Model {
+    name: &'static str,
+    clean: f64,
+    pgd20: f64,
+}
+
 /// Runs the demonstration.
 ///
 /// # Errors
-/// [`Error::Usage`] for settings out of range.
+/// [`Error::Usage`] for settings out of range or a folder that holds a demonstration already; those of training.
 pub fn run(args: Args) -> Result<()> {
     let Args { common, epochs, width } = args;
     let overrides = Overrides { seed: common.seed, batch_size: common.batch_size, epochs, width, ..Overrides::default() };
     let recipe = common.recipe_or("demo@1")?.with(&overrides)?;
-    let _settings = common.settle(recipe, "rocl-demo")?;
-    Err(Error::Device("this build has no engine to run on; update rocl".to_owned()))
+    let settings = common.settle(recipe, "rocl-demo")?;
+    for method in METHODS {
+        let path = settings.out.join(method.name()).join(CHECKPOINT);
+        if path.exists() {
+            return Err(Error::Usage(format!("{} is there already; choose another --out, or delete it", path.display())));
+        }
+    }
+    interrupt::install()?;
+    let start = Instant::now();
+    let summary = compare(&settings, start)?;
+    let path = settings.out.join("summary.json");
+    let text = serde_json::to_vec_pretty(&summary)
+        .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); run again with another --seed")))?;
+    atomic::write(&path, |file| file.write_all(&text))?;
+    if settings.json {
+        return print_json(&summary);
+    }
+    let mut table = Table::new(["model", "clean", &format!("PGD-20, ε {}", summary.epsilon)]);
+    for model in &summary.models {
+        table.row([model.name.to_owned(), format!("{:.1} %", model.clean), format!("{:.1} %", model.pgd20)]);
+    }
+    print(format!("\n{table}"))?;
+    print(explanation(&summary))
+}
+
+fn compare(settings: &Settings, start: Instant) -> Result<Summary> {
+    let device = settings.device()?;
+    let mut train = settings.data(Split::Train)?;
+    if settings.limit.is_none() {
+        train = train.take(TRAINING_IMAGES);
+    }
+    let test = settings.data(Split::Test)?;
+    let recipe = &settings.recipe;
+    if !settings.json {
+        let seconds = estimate::<f32>(&device, recipe, &train)? * (1.0 + EVALUATION_SHARE);
+        print(format!(
+            "Training SimCLR and RoCL encoders (ResNet-18, width {}) on {} images of {}, seed {}, then attacking both on {} more: \
+             about {} on this device ({}).",
+            recipe.network.width,
+            train.len(),
+            train.name,
+            settings.seed,
+            test.len(),
+            duration(seconds),
+            device.description()
+        ))?;
+    }
+    let mut models = Vec::new();
+    for method in METHODS {
+        let accuracy = measure::<f32>(&device, &with_method(recipe, method), &train, &test, &settings.out, settings.quiet)?;
+        models.push(Model { name: method.name(), clean: accuracy.clean, pgd20: accuracy.pgd });
+    }
+    Ok(Summary {
+        schema: 1,
+        recipe: recipe.name.clone(),
+        data: train.name.clone(),
+        seed: settings.seed,
+        width: recipe.network.width,
+        train_images: train.len(),
+        test_images: test.len(),
+        epsilon: recipe.evaluate.epsilon.to_string(),
+        models,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// One sentence for a reader who has never seen such a table.
+fn explanation(summary: &Summary) -> String {
+    let [simclr, rocl] = &summary.models[..] else { return String::new() };
+    format!(
+        "Both encoders learnt without labels and carry a linear classifier; a change of at most {} per pixel, invisible to a person, takes \
+         SimCLR's accuracy from {:.0} % to {:.0} %, while RoCL, trained on its own adversaries, goes from {:.0} % to {:.0} % \
+         ({} test images, {}).",
+        summary.epsilon,
+        simclr.clean,
+        simclr.pgd20,
+        rocl.clean,
+        rocl.pgd20,
+        summary.test_images,
+        duration(summary.seconds)
+    )
 }

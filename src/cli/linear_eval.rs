@@ -1,11 +1,16 @@
 //! `rocl linear-eval`.
 
-use std::path::{Path, PathBuf};
-
 use super::common::{Common, recipe_of};
+use super::output::{print, print_json};
+use crate::Result;
+use crate::data::Split;
+use crate::recipe::linear_eval::{Fit, fit_head};
 use crate::recipe::settings::Overrides;
-use crate::run::checkpoint::{Checkpoint, Kind};
-use crate::{Error, Result};
+use crate::recipe::trained::{Encoder, HEAD};
+use crate::recipe::training::data_name;
+use crate::run::checkpoint::{Checkpoint, Kind, Meta};
+use crate::run::progress::Progress;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Hyper-parameters are the checkpoint's; --recipe takes [linear_eval] from another recipe.
@@ -28,10 +33,19 @@ pub struct Args {
     common: Common,
 }
 
+#[derive(serde::Serialize)]
+struct Report {
+    schema: u32,
+    head: PathBuf,
+    n: usize,
+    #[serde(flatten)]
+    fit: Fit,
+}
+
 /// Fits the classifier.
 ///
 /// # Errors
-/// [`Error::File`] for an unusable checkpoint, [`Error::Usage`] for settings out of range.
+/// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
 pub fn run(args: Args) -> Result<()> {
     let Args { checkpoint: path, common, epochs } = args;
     let checkpoint = Checkpoint::load(&path, Kind::Pretrain)?;
@@ -40,6 +54,29 @@ pub fn run(args: Args) -> Result<()> {
         recipe.linear_eval = common.recipe_or("")?.linear_eval;
     }
     let overrides = Overrides { linear_epochs: epochs, linear_batch_size: common.batch_size, ..Overrides::default() };
-    let _settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
-    Err(Error::Device("this build has no engine to run on; update rocl".to_owned()))
+    let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
+    let (device, data) = (settings.device()?, settings.data(Split::Train)?);
+    let encoder = Encoder::<f32>::load(&device, &settings.recipe, &checkpoint)?;
+    let linear = &settings.recipe.linear_eval;
+    let total = data.len() as u64 * (1 + u64::from(linear.epochs));
+    let mut progress = Progress::new("linear-eval", total, settings.quiet);
+    let features = encoder.features(&data, |images| progress.advance(images as u64, "features"))?;
+    let head = encoder.new_head(data.classes.len(), linear.batch_size as usize, settings.seed)?;
+    let fit = fit_head(&device, linear, &features, &data.labels, &head, settings.seed, |images, loss| {
+        progress.advance(images as u64, format!("loss {loss:.4}"));
+        Ok(())
+    })?;
+    progress.finish();
+    let meta = Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data));
+    let path = settings.out.join(HEAD);
+    crate::recipe::trained::save_head(&head, meta, &path)?;
+    if settings.json {
+        return print_json(&Report { schema: 1, head: path, n: data.len(), fit });
+    }
+    let Fit { loss, train_accuracy } = fit;
+    print(format!(
+        "linear head on {} images: loss {loss:.4}, {train_accuracy:.1} % right in training; in {}",
+        data.len(),
+        path.display()
+    ))
 }

@@ -1,8 +1,14 @@
 //! `rocl pretrain`.
 
-use super::common::Common;
-use crate::recipe::settings::{Method, Overrides};
+use super::common::{Common, recipe_of};
+use super::output::{print, print_json};
+use crate::data::Split;
+use crate::recipe::settings::{Method, Overrides, Recipe};
+use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, duration};
+use crate::run::checkpoint::{Checkpoint, Kind};
+use crate::run::interrupt;
 use crate::{Error, Result};
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,8 +20,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What is learnt: rocl or simclr; the recipe's by default
-    #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
+    /// What is learnt; the recipe's by default
+    #[arg(long, value_enum, value_name = "rocl|simclr", hide_possible_values = true)]
     method: Option<Method>,
     /// Passes over the training images
     #[arg(long, value_name = "N")]
@@ -30,14 +36,67 @@ pub struct Args {
     common: Common,
 }
 
+#[derive(serde::Serialize)]
+struct Report {
+    schema: u32,
+    recipe: String,
+    checkpoint: PathBuf,
+    #[serde(flatten)]
+    outcome: Outcome,
+    peak_memory_bytes: usize,
+}
+
 /// Pretrains an encoder.
 ///
 /// # Errors
-/// [`Error::Usage`] for settings out of range.
+/// [`Error::Usage`] for settings out of range or a folder that holds a run already; those of [`Training::run`].
 pub fn run(args: Args) -> Result<()> {
-    let Args { common, method, epochs, width, resume: _ } = args;
+    let Args { common, method, epochs, width, resume } = args;
+    let out = common.out.clone().unwrap_or_else(|| "rocl-run".into());
+    let path = out.join(CHECKPOINT);
+    let checkpoint = started(&path, resume)?;
     let overrides = Overrides { seed: common.seed, batch_size: common.batch_size, method, epochs, width, ..Overrides::default() };
-    let recipe = common.recipe_or("paper@1")?.with(&overrides)?;
-    let _settings = common.settle(recipe, "rocl-run")?;
-    Err(Error::Device("this build has no engine to run on; update rocl".to_owned()))
+    let recipe = base(&common, checkpoint.as_ref())?.with(&overrides)?;
+    let settings = common.settle(recipe, &out)?;
+    let (device, data) = (settings.device()?, settings.data(Split::Train)?);
+    interrupt::install()?;
+    let mut training = match &checkpoint {
+        Some(checkpoint) => Training::<f32>::resume(&device, &settings.recipe, &data, checkpoint)?,
+        None => Training::new(&device, &settings.recipe, &data)?,
+    };
+    let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet })?;
+    let (_, peak) = device.memory_use();
+    if settings.json {
+        let recipe = settings.recipe.name;
+        return print_json(&Report { schema: 1, recipe, checkpoint: path, outcome, peak_memory_bytes: peak });
+    }
+    print(format!(
+        "{} steps in {}, {:.1} images/s, at most {} MiB; loss {:.4}; encoder in {}",
+        outcome.steps,
+        duration(outcome.seconds),
+        outcome.images_per_second,
+        peak >> 20,
+        outcome.losses.main,
+        path.display()
+    ))
+}
+
+/// The checkpoint to resume from, if any; a run that is there is never overwritten.
+fn started(path: &Path, resume: bool) -> Result<Option<Checkpoint>> {
+    match (resume, path.exists()) {
+        (true, _) => Checkpoint::load(path, Kind::Pretrain).map(Some),
+        (false, true) => Err(Error::Usage(format!(
+            "{} holds a run already; add --resume to go on with it, or choose another --out",
+            path.display()
+        ))),
+        (false, false) => Ok(None),
+    }
+}
+
+/// The recipe named on the command line, else that of the run that is resumed, else the paper's.
+fn base(common: &Common, checkpoint: Option<&Checkpoint>) -> Result<Recipe> {
+    match checkpoint {
+        Some(checkpoint) if common.recipe.is_none() => recipe_of(checkpoint),
+        _ => common.recipe_or("paper@1"),
+    }
 }

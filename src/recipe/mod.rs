@@ -1,5 +1,13 @@
-//! What a user asks for: the recipe of a run.
+//! What a user asks for: pretraining, linear evaluation, accuracy under attack, and the settings of each.
 
+pub mod demo;
+pub mod epoch;
+pub mod evaluate;
+pub mod linear_eval;
+pub mod pretrain;
+pub mod saved;
 pub mod settings;
+pub mod trained;
+pub mod training;
 
 pub use settings::Recipe;

@@ -18,7 +18,7 @@ pub enum Schedule {
     /// By thread index.
     #[default]
     InOrder,
-    /// A different order in every round, drawn from this seed; shared memory starts as NaN instead of zeros.
+    /// A different order in every round, drawn from this seed; shared memory starts as NaN instead of what the last block left.
     Shuffled(u64),
 }
 
@@ -161,8 +161,10 @@ enum Status {
 
 fn run_block(grid: &Grid, block: u32, worker: &mut Worker) -> Result<()> {
     let count = grid.threads as usize;
-    let fill = if grid.schedule == Schedule::InOrder { 0 } else { u64::MAX };
-    worker.shared.fill(fill);
+    if grid.schedule != Schedule::InOrder {
+        // All ones is a NaN: whatever reads shared memory before writing it shows.
+        worker.shared.fill(u64::MAX);
+    }
     worker.threads[..count].fill(ThreadState { yielder: std::ptr::null(), shared_used: 0, exchanges: 0 });
     // SAFETY: the state belongs to this CPU thread, and the worker's buffers outlive the block.
     let state = unsafe { rocl_simt_state() };
@@ -199,7 +201,7 @@ fn run_block(grid: &Grid, block: u32, worker: &mut Worker) -> Result<()> {
         }
     }
     drop(threads);
-    if outcome.is_ok() && !worker.stacks.intact() {
+    if outcome.is_ok() && !worker.stacks.intact(count) {
         return Err(violation(grid, block, 0, "a thread overflowed its stack"));
     }
     outcome

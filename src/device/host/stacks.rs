@@ -63,10 +63,10 @@ impl Stacks {
         StackSlot { low, top: low + STACK_BYTES - slot * STAGGER_BYTES % STAGGERED_BYTES }
     }
 
-    /// Whether no coroutine wrote past the end of its stack.
-    pub(super) fn intact(&self) -> bool {
+    /// Whether no coroutine on the first `used` stacks wrote past the end of its own.
+    pub(super) fn intact(&self, used: usize) -> bool {
         // SAFETY: as in `new`.
-        (0..self.count).all(|slot| unsafe { self.low_end(slot).cast::<u64>().read() } == CANARY)
+        (0..used.min(self.count)).all(|slot| unsafe { self.low_end(slot).cast::<u64>().read() } == CANARY)
     }
 }
 

@@ -39,16 +39,7 @@ impl Recipe {
     }
 
     fn check_augment(&self) -> Result<()> {
-        let augment = &self.augment;
-        within("augment.jitter_probability", augment.jitter_probability, 0.0..=1.0)?;
-        within("augment.brightness", augment.brightness, 0.0..=1.0)?;
-        within("augment.contrast", augment.contrast, 0.0..=1.0)?;
-        within("augment.saturation", augment.saturation, 0.0..=1.0)?;
-        within("augment.hue", augment.hue, 0.0..=0.5)?;
-        within("augment.grayscale_probability", augment.grayscale_probability, 0.0..=1.0)?;
-        within("augment.flip_probability", augment.flip_probability, 0.0..=1.0)?;
-        interval("augment.crop_scale", augment.crop_scale, above(0.0, 1.0))?;
-        interval("augment.crop_ratio", augment.crop_ratio, 0.1..=10.0)
+        self.augment.validate().map_err(|error| Error::Usage(format!("augment.{error}")))
     }
 
     fn check_attack(&self) -> Result<()> {
@@ -141,13 +132,4 @@ fn within<T: PartialOrd + Display>(key: &str, value: T, range: impl RangeBounds<
         Unbounded => String::new(),
     };
     Err(Error::Usage(format!("{key} is {value}, but must be {low}{high}")))
-}
-
-fn interval(key: &str, [low, high]: [f64; 2], range: impl RangeBounds<f64> + Clone) -> Result<()> {
-    within(key, low, range.clone())?;
-    within(key, high, range)?;
-    if low > high {
-        return Err(Error::Usage(format!("{key} is [{low}, {high}]; put the smaller number first")));
-    }
-    Ok(())
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Number;
+pub use crate::data::augmentation::AugmentationSettings as Augment;
+pub use crate::nn::Architecture;
 
 /// `[network]`: encoder and projector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,16 +18,6 @@ pub struct Network {
     pub projection_hidden: Option<u32>,
     /// Dimension of the embedding that the contrastive loss sees.
     pub projection: u32,
-}
-
-/// The encoder: a ResNet with the CIFAR stem (3×3 convolution, stride 1, no pooling).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// Basic blocks, 2-2-2-2.
-    Resnet18,
-    /// Bottlenecks, 3-4-6-3.
-    Resnet50,
 }
 
 /// `[train]`: the pretraining run.
@@ -51,27 +43,14 @@ pub enum Method {
     Simclr,
 }
 
-/// `[augment]`: the random views of an image, all in 8 bits: colour jitter, greyscale, flip, crop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Augment {
-    /// Probability of colour jitter; its four operations then run in random order.
-    pub jitter_probability: f64,
-    /// Brightness factor from [1 − b, 1 + b].
-    pub brightness: f64,
-    /// Contrast factor from [1 − c, 1 + c].
-    pub contrast: f64,
-    /// Saturation factor from [1 − s, 1 + s].
-    pub saturation: f64,
-    /// Hue shift from [−h, h], in turns of the colour circle.
-    pub hue: f64,
-    /// Probability of greyscale.
-    pub grayscale_probability: f64,
-    /// Probability of a horizontal flip.
-    pub flip_probability: f64,
-    /// Smallest and largest area of the crop as a fraction of the image, before it is resized to 32×32.
-    pub crop_scale: [f64; 2],
-    /// Smallest and largest ratio of the crop's width to its height; log-uniform between them.
-    pub crop_ratio: [f64; 2],
+impl Method {
+    /// As in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rocl => "rocl",
+            Self::Simclr => "simclr",
+        }
+    }
 }
 
 /// `[attack]`: the instance-wise attack of pretraining (equation 3 of the paper), PGD in the L∞ ball.

@@ -1,0 +1,95 @@
+//! The supervised objective: cross-entropy of a classifier.
+
+use super::Objective;
+use crate::element::Element;
+use crate::nn::{Classifier, Folded, Staging};
+use crate::{Device, Result, Tensor, ops};
+
+/// Cross-entropy of head(encoder(x)) against the labels, summed over the valid images of a batch.
+pub struct ClassifierObjective<'a, T: Element> {
+    model: &'a Folded<T>,
+    head: &'a Classifier<T>,
+    buffers: &'a ClassifierBuffers<T>,
+    labels: Tensor<i32>,
+    valid: usize,
+}
+
+/// What the objective writes to.
+pub struct ClassifierBuffers<T: Element> {
+    d_features: Tensor<T>,
+    row_loss: Tensor<T::Real>,
+    correct: Tensor<i32>,
+    loss: Tensor<T::Real>,
+    images: Staging<T>,
+    gradients: Staging<T>,
+}
+
+impl<T: Element> ClassifierBuffers<T> {
+    /// For batches of up to `max_batch` images and `features` features.
+    pub fn new(device: &Device, max_batch: usize, features: usize) -> Result<Self> {
+        Ok(Self {
+            d_features: Tensor::zeros(device, [max_batch, features])?,
+            row_loss: Tensor::zeros(device, [max_batch])?,
+            correct: Tensor::zeros(device, [max_batch])?,
+            loss: Tensor::zeros(device, [1])?,
+            images: Staging::new(device, [max_batch, 32, 32, 3])?,
+            gradients: Staging::new(device, [max_batch, 32, 32, 3])?,
+        })
+    }
+}
+
+impl<'a, T: Element> ClassifierObjective<'a, T> {
+    /// `labels` is `[n]`; images from `valid` on only fill the batch and count for nothing.
+    pub fn new(
+        model: &'a Folded<T>,
+        head: &'a Classifier<T>,
+        buffers: &'a ClassifierBuffers<T>,
+        labels: &Tensor<i32>,
+        valid: usize,
+    ) -> Self {
+        Self { model, head, buffers, labels: labels.clone(), valid }
+    }
+
+    /// For each image of `x`, `[n]`, whether the classifier gets it right (1) or not (0), after everything launched has finished.
+    pub fn correct(&self, x: &Tensor<T::Real>) -> Result<Vec<i32>> {
+        self.evaluate(x, false)?;
+        let mut correct = self.buffers.correct.rows(0..x.rows_len())?.to_vec()?;
+        correct.truncate(self.valid);
+        Ok(correct)
+    }
+
+    fn evaluate(&self, x: &Tensor<T::Real>, with_gradient: bool) -> Result<()> {
+        let n = x.rows_len();
+        let features = self.model.forward(&self.buffers.images.store(x)?)?;
+        let logits = self.head.forward(&features)?;
+        let d_logits = if with_gradient { Some(self.head.d_logits(n)?) } else { None };
+        // The sum, not the mean: an image's gradient does not depend on how full its batch is.
+        let weight = self.valid as f64;
+        let (row_loss, correct) = (self.buffers.row_loss.rows(0..n)?, self.buffers.correct.rows(0..n)?);
+        ops::cross_entropy(
+            &logits,
+            &self.labels,
+            self.valid,
+            weight,
+            d_logits.as_ref(),
+            &row_loss,
+            Some(&correct),
+            &self.buffers.loss,
+        )
+    }
+}
+
+impl<T: Element> Objective<T::Real> for ClassifierObjective<'_, T> {
+    fn gradient(&mut self, x: &Tensor<T::Real>, gradient: &Tensor<T::Real>) -> Result<()> {
+        self.evaluate(x, true)?;
+        let n = x.rows_len();
+        let d_features = self.buffers.d_features.rows(0..n)?;
+        self.head.backward_input(&d_features)?;
+        self.model.backward(&d_features, &self.buffers.gradients.space(gradient)?)?;
+        self.buffers.gradients.deliver(gradient)
+    }
+
+    fn loss(&self) -> &Tensor<T::Real> {
+        &self.buffers.loss
+    }
+}

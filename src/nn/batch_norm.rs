@@ -1,0 +1,60 @@
+//! Batch normalisation over the channels of an NHWC tensor (Ioffe & Szegedy 2015).
+
+use super::parameters::{Parameter, Parameters};
+use crate::element::{Element, Real};
+use crate::ops::{self, BnParameters, BnRunning, BnSaved};
+use crate::{Device, Result, Tensor};
+
+/// Added to the variance.
+pub const EPSILON: f64 = 1e-5;
+/// Weight of a new batch in the running statistics.
+pub const MOMENTUM: f64 = 0.1;
+
+/// Affine parameters, running statistics and what the backward pass needs of the last batch.
+pub struct BatchNorm<T: Element> {
+    pub(super) gamma: Parameter<T>,
+    pub(super) beta: Parameter<T>,
+    pub(super) running_mean: Tensor<T::Real>,
+    pub(super) running_var: Tensor<T::Real>,
+    saved: BnSaved<T::Real>,
+}
+
+impl<T: Element> BatchNorm<T> {
+    pub(super) fn new(device: &Device, parameters: &Parameters<T>, name: &str, channels: usize, max_rows: usize) -> Result<Self> {
+        let running_var = Tensor::from_slice(device, [channels], &vec![T::Real::from_f64(1.0); channels])?;
+        Ok(Self {
+            gamma: parameters.get(&format!("{name}.weight"))?,
+            beta: parameters.get(&format!("{name}.bias"))?,
+            running_mean: Tensor::zeros(device, [channels])?,
+            running_var,
+            saved: BnSaved::new(device, max_rows, channels)?,
+        })
+    }
+
+    pub(super) fn affine(&self) -> BnParameters<'_, T::Real> {
+        BnParameters { gamma: &self.gamma.value, beta: &self.beta.value }
+    }
+
+    pub(super) fn running(&self) -> BnRunning<'_, T::Real> {
+        BnRunning { mean: &self.running_mean, var: &self.running_var }
+    }
+
+    /// Normalises with the batch's own statistics, moving the running ones; then adds `residual` and applies ReLU when asked.
+    pub(super) fn forward(&self, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool, y: &Tensor<T>) -> Result<()> {
+        ops::bn_statistics(x, Some(self.running()), MOMENTUM, EPSILON, &self.saved)?;
+        ops::bn_apply(x, self.affine(), &self.saved, residual, relu, y)
+    }
+
+    /// Gradient of the last forward. `mask` is its output when ReLU was applied; `d_residual` receives the residual branch's gradient.
+    pub(super) fn backward(
+        &self,
+        dy: &Tensor<T>,
+        x: &Tensor<T>,
+        mask: Option<&Tensor<T>>,
+        dx: &Tensor<T>,
+        d_residual: Option<&Tensor<T>>,
+    ) -> Result<()> {
+        let (gamma, beta) = (&self.gamma.gradient, &self.beta.gradient);
+        ops::bn_backward(dy, x, mask, self.affine(), &self.saved, gamma, beta, dx, d_residual)
+    }
+}

@@ -1,0 +1,216 @@
+//! The training form of the encoder: batch statistics, every activation kept for the backward pass.
+
+use super::batch_norm::BatchNorm;
+use super::conv::Conv2d;
+use super::parameters::Parameters;
+use super::scratch::Scratch;
+use super::topology::{BlockSpec, ConvSpec, Topology};
+use crate::element::Element;
+use crate::ops;
+use crate::{Device, Result, Tensor};
+
+/// A convolution, its batch normalisation, and their outputs.
+pub(super) struct ConvBn<T: Element> {
+    pub spec: ConvSpec,
+    pub conv: Conv2d<T>,
+    pub bn: BatchNorm<T>,
+    conv_out: Tensor<T>,
+    out: Tensor<T>,
+}
+
+impl<T: Element> ConvBn<T> {
+    fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, spec: &ConvSpec, max_batch: usize) -> Result<Self> {
+        let size = spec.out_size();
+        let output = || Tensor::zeros(device, [max_batch, size, size, spec.k]);
+        let bn_name = format!("{prefix}{}", spec.bn);
+        Ok(Self {
+            spec: spec.clone(),
+            conv: Conv2d::new(parameters, prefix, spec)?,
+            bn: BatchNorm::new(device, parameters, &bn_name, spec.k, max_batch * size * size)?,
+            conv_out: output()?,
+            out: output()?,
+        })
+    }
+
+    /// The output of the last forward over `n` images.
+    fn output(&self, n: usize) -> Result<Tensor<T>> {
+        self.out.rows(0..n)
+    }
+
+    fn forward(&self, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool) -> Result<Tensor<T>> {
+        let n = x.rows_len();
+        let (conv_out, out) = (self.conv_out.rows(0..n)?, self.output(n)?);
+        self.conv.forward(x, &conv_out)?;
+        self.bn.forward(&conv_out, residual, relu, &out)?;
+        Ok(out)
+    }
+
+    /// From the gradient of this unit's output to that of its convolution's output, in scratch buffer `into`.
+    fn backward_bn(&self, dy: &Tensor<T>, relu: bool, d_residual: Option<&Tensor<T>>, d_conv: &Tensor<T>) -> Result<()> {
+        let n = dy.rows_len();
+        let mask = if relu { Some(self.output(n)?) } else { None };
+        self.bn.backward(dy, &self.conv_out.rows(0..n)?, mask.as_ref(), d_conv, d_residual)
+    }
+
+    fn output_shape(&self, n: usize) -> [usize; 4] {
+        [n, self.spec.out_size(), self.spec.out_size(), self.spec.k]
+    }
+
+    fn input_shape(&self, n: usize) -> [usize; 4] {
+        [n, self.spec.size, self.spec.size, self.spec.c]
+    }
+}
+
+/// A residual block: y = ReLU(unitₘ(…unit₁(x)) + shortcut(x)).
+pub(super) struct Block<T: Element> {
+    pub units: Vec<ConvBn<T>>,
+    pub shortcut: Option<ConvBn<T>>,
+}
+
+/// The scratch buffers by what they hold; see [`Block::backward`].
+const BLOCK_GRADIENT: usize = 0;
+const CONV_GRADIENT: usize = 1;
+const SHORTCUT_GRADIENT: usize = 2;
+const INNER_GRADIENT: usize = 3;
+
+impl<T: Element> Block<T> {
+    fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, spec: &BlockSpec, max_batch: usize) -> Result<Self> {
+        let unit = |spec: &ConvSpec| ConvBn::new(device, parameters, prefix, spec, max_batch);
+        Ok(Self {
+            units: spec.units.iter().map(unit).collect::<Result<_>>()?,
+            shortcut: spec.shortcut.as_ref().map(unit).transpose()?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor<T>) -> Result<Tensor<T>> {
+        let (last, inner) = split_last(&self.units);
+        let mut h = x.clone();
+        for unit in inner {
+            h = unit.forward(&h, None, true)?;
+        }
+        let residual = match &self.shortcut {
+            Some(projection) => projection.forward(x, None, false)?,
+            None => x.clone(),
+        };
+        last.forward(&h, Some(&residual), true)
+    }
+
+    /// `dy` (in `BLOCK_GRADIENT`) → dx (also in `BLOCK_GRADIENT`), adding the parameters' gradients.
+    fn backward(&self, x: &Tensor<T>, dy: &Tensor<T>, scratch: &Scratch<T>) -> Result<Tensor<T>> {
+        let n = x.rows_len();
+        let (first, last) = (&self.units[0], self.units.len() - 1);
+        let mut shortcut_gradient = scratch.get(SHORTCUT_GRADIENT, dy.shape())?;
+        let mut d_out = dy.clone();
+        for (index, unit) in self.units.iter().enumerate().rev() {
+            let d_conv = scratch.get(CONV_GRADIENT, unit.output_shape(n))?;
+            unit.backward_bn(&d_out, true, (index == last).then_some(&shortcut_gradient), &d_conv)?;
+            if index > 0 {
+                let h = self.units[index - 1].output(n)?;
+                unit.conv.backward_filter(&h, &d_conv)?;
+                d_out = scratch.get(INNER_GRADIENT, h.shape())?;
+                unit.conv.backward_input(&d_conv, None, &d_out)?;
+            } else {
+                unit.conv.backward_filter(x, &d_conv)?;
+            }
+        }
+        if let Some(projection) = &self.shortcut {
+            // The inner gradient's buffer is free by now; the shortcut's own is reused once batch normalisation has read it.
+            let d_conv = scratch.get(INNER_GRADIENT, projection.output_shape(n))?;
+            projection.backward_bn(&shortcut_gradient, false, None, &d_conv)?;
+            projection.conv.backward_filter(x, &d_conv)?;
+            shortcut_gradient = scratch.get(SHORTCUT_GRADIENT, projection.input_shape(n))?;
+            projection.conv.backward_input(&d_conv, None, &shortcut_gradient)?;
+        }
+        let d_conv = scratch.get(CONV_GRADIENT, first.output_shape(n))?;
+        let dx = scratch.get(BLOCK_GRADIENT, x.shape())?;
+        first.conv.backward_input(&d_conv, Some(&shortcut_gradient), &dx)?;
+        Ok(dx)
+    }
+}
+
+/// A block has at least one unit by construction of [`Topology`].
+fn split_last<U>(units: &[U]) -> (&U, &[U]) {
+    let (inner, last) = units.split_at(units.len() - 1);
+    (&last[0], inner)
+}
+
+/// The encoder in training form: stem, blocks, global average pool.
+pub struct Encoder<T: Element> {
+    pub(super) stem: ConvBn<T>,
+    pub(super) blocks: Vec<Block<T>>,
+    pooled: Tensor<T>,
+    scratch: Scratch<T>,
+}
+
+impl<T: Element> Encoder<T> {
+    /// Allocates every buffer for batches of up to `max_batch` images. Parameters are looked up behind `prefix`.
+    pub fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, topology: &Topology, max_batch: usize) -> Result<Self> {
+        Ok(Self {
+            stem: ConvBn::new(device, parameters, prefix, &topology.stem, max_batch)?,
+            blocks: topology
+                .blocks
+                .iter()
+                .map(|b| Block::new(device, parameters, prefix, b, max_batch))
+                .collect::<Result<_>>()?,
+            pooled: Tensor::zeros(device, [max_batch, topology.features])?,
+            scratch: Scratch::new(device, max_batch * topology.largest_activation())?,
+        })
+    }
+
+    /// Features `[n, features]` of the images `[n, 32, 32, 3]`, with batch statistics; moves the running statistics.
+    pub fn forward(&self, images: &Tensor<T>) -> Result<Tensor<T>> {
+        let mut h = self.stem.forward(images, None, true)?;
+        for block in &self.blocks {
+            h = block.forward(&h)?;
+        }
+        let pooled = self.pooled.rows(0..images.rows_len())?;
+        ops::average_pool(&h, &pooled)?;
+        Ok(pooled)
+    }
+
+    /// The features of the last forward over `n` images.
+    pub fn features(&self, n: usize) -> Result<Tensor<T>> {
+        self.pooled.rows(0..n)
+    }
+
+    /// Adds the gradients of all parameters, for the images of the last forward.
+    pub fn backward(&self, images: &Tensor<T>, d_features: &Tensor<T>) -> Result<()> {
+        let n = images.rows_len();
+        let outputs = self.block_outputs(n)?;
+        let mut gradient = self.scratch.get(BLOCK_GRADIENT, outputs[self.blocks.len()].shape())?;
+        ops::average_pool_backward(d_features, None, &gradient)?;
+        for (block, input) in self.blocks.iter().zip(&outputs).rev() {
+            gradient = block.backward(input, &gradient, &self.scratch)?;
+        }
+        let d_conv = self.scratch.get(CONV_GRADIENT, self.stem.output_shape(n))?;
+        self.stem.backward_bn(&gradient, true, None, &d_conv)?;
+        self.stem.conv.backward_filter(images, &d_conv)
+    }
+
+    /// The stem's output and each block's.
+    fn block_outputs(&self, n: usize) -> Result<Vec<Tensor<T>>> {
+        let mut outputs = vec![self.stem.output(n)?];
+        for block in &self.blocks {
+            outputs.push(split_last(&block.units).0.output(n)?);
+        }
+        Ok(outputs)
+    }
+
+    /// Every convolution with its batch normalisation, in the order of [`Topology::convs`].
+    pub(super) fn units(&self) -> impl Iterator<Item = &ConvBn<T>> {
+        std::iter::once(&self.stem).chain(self.blocks.iter().flat_map(|b| b.units.iter().chain(&b.shortcut)))
+    }
+
+    /// The running statistics by state-dict name, in order: `bn1.running_mean`, `bn1.running_var`, …
+    pub fn running_statistics(&self) -> Vec<(String, Tensor<T::Real>)> {
+        self.units()
+            .flat_map(|unit| {
+                let name = &unit.spec.bn;
+                [
+                    (format!("{name}.running_mean"), unit.bn.running_mean.clone()),
+                    (format!("{name}.running_var"), unit.bn.running_var.clone()),
+                ]
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,78 @@
+//! What varies from step to step, in device memory.
+//!
+//! The host draws a whole epoch at once (the order of the images, the parameters of every view, the learning rates) and uploads it; kernels
+//! find their part by the step counter, which the last kernel of a step increments. So the launches of all steps are the same.
+
+use crate::data::Dataset;
+use crate::data::augmentation::{Augmentation, AugmentationSettings};
+use crate::data::sampling::{EpochPlan, EpochShape};
+use crate::element::Real;
+use crate::{Device, Result, Tensor, ops};
+
+/// Images per step, views per image, and how many values a step logs.
+pub struct EpochBuffers<R: Real> {
+    shape: EpochShape,
+    images: Tensor<u8>,
+    permutation: Tensor<i32>,
+    augmentations: Tensor<i32>,
+    learning_rates: Tensor<R>,
+    clock: Tensor<i64>,
+    log: Tensor<R>,
+}
+
+impl<R: Real> EpochBuffers<R> {
+    /// Uploads the images and allocates the rest. Fails when the data do not fill one batch.
+    pub fn new(device: &Device, data: &Dataset, batch: usize, views: usize, logged: usize) -> Result<Self> {
+        let shape = EpochShape::new(data.len(), batch, views)?;
+        let rows = shape.steps() * views * batch;
+        Ok(Self {
+            images: Tensor::from_slice(device, [data.len(), 32, 32, 3], &data.images)?,
+            permutation: Tensor::zeros(device, [data.len()])?,
+            augmentations: Tensor::zeros(device, [rows, Augmentation::WORDS])?,
+            learning_rates: Tensor::zeros(device, [shape.steps()])?,
+            clock: Tensor::zeros(device, [2])?,
+            log: Tensor::zeros(device, [shape.steps(), logged])?,
+            shape,
+        })
+    }
+
+    /// Steps of an epoch; a last partial batch is dropped.
+    pub fn steps(&self) -> usize {
+        self.shape.steps()
+    }
+
+    /// `[2]`: the step within the epoch, and the global step.
+    pub fn clock(&self) -> &Tensor<i64> {
+        &self.clock
+    }
+
+    /// The rate of each step of the epoch.
+    pub fn learning_rates(&self) -> &Tensor<R> {
+        &self.learning_rates
+    }
+
+    /// Draws and uploads an epoch, and sets the counters to the step it begins at: 0, unless a run resumes within the epoch.
+    pub fn begin(&self, seed: u64, epoch: u32, at: usize, settings: &AugmentationSettings, learning_rate: f64) -> Result<()> {
+        let plan = EpochPlan::draw(seed, epoch, self.shape, settings);
+        self.permutation.write(&plan.permutation)?;
+        self.augmentations.write(bytemuck::cast_slice(&plan.augmentations))?;
+        self.learning_rates.write(&vec![R::from_f64(learning_rate); self.steps()])?;
+        self.clock.write(&[at as i64, i64::from(epoch) * self.steps() as i64 + at as i64])
+    }
+
+    /// Writes this step's augmented views to `views`, `[views · batch, 32, 32, 3]`, the rows of a view together.
+    pub fn augment(&self, views: &Tensor<R>) -> Result<()> {
+        let EpochShape { batch_size, views: count, .. } = self.shape;
+        ops::augment(&self.images, &self.permutation, &self.augmentations, &self.clock, batch_size, count, views)
+    }
+
+    /// Ends a step: notes `values` and moves the counters on.
+    pub fn record(&self, values: &Tensor<R>) -> Result<()> {
+        ops::record_step(values, &self.log, &self.clock)
+    }
+
+    /// What the first `steps` steps of this epoch noted, `[steps, values]`.
+    pub fn noted(&self, steps: usize) -> Result<Tensor<R>> {
+        self.log.rows(0..steps)
+    }
+}

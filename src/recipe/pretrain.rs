@@ -1,0 +1,240 @@
+//! Pretraining without labels: RoCL (Algorithm 1 of the paper), and SimCLR as its counterpart without an adversary.
+
+use super::epoch::EpochBuffers;
+use super::settings::{Method, Recipe, View};
+use crate::attack::{Attack, InstanceBuffers, InstanceObjective, LinfPgd, RandomStart};
+use crate::data::Dataset;
+use crate::element::{Element, Real};
+use crate::loss::{EmbeddingLoss, NtXent};
+use crate::nn::{Folded, Network, PROJECTOR, Projector, Topology};
+use crate::optim::Optimizer;
+use crate::{Device, Error, Result, Tensor};
+
+/// Everything a pretraining run needs on the device, allocated once.
+pub struct Pretraining<T: Element> {
+    recipe: Recipe,
+    batch: usize,
+    network: Network<T>,
+    loss: NtXent<T::Real>,
+    adversary: Option<Adversary<T>>,
+    optimizer: Optimizer<T::Real>,
+    epoch: EpochBuffers<T::Real>,
+    /// x₁ | x₂ | x_adv, `[3 · batch, 32, 32, 3]`; without an adversary only the first two.
+    images: Tensor<T::Real>,
+    d_embeddings: Tensor<T::Real>,
+    /// The losses of a step: main, regulariser, attack.
+    losses: Tensor<T::Real>,
+}
+
+/// The attack and what it runs on.
+struct Adversary<T: Element> {
+    folded: Folded<T>,
+    projector: Projector<T>,
+    attack: LinfPgd<T::Real>,
+    loss: NtXent<T::Real>,
+    buffers: InstanceBuffers<T>,
+    /// x₁ | x_adv, where the regulariser wants them together.
+    pair: Option<Tensor<T::Real>>,
+}
+
+/// The mean losses of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Losses {
+    /// Contrastive loss over all views.
+    pub main: f64,
+    /// Regulariser, already divided by λ; 0 without an adversary.
+    pub regularizer: f64,
+    /// Contrastive loss at the last step of the attack; 0 without an adversary.
+    pub attack: f64,
+}
+
+/// Separates the noise of pretraining's attack from that of others.
+const ATTACK_STREAM: u32 = 1;
+
+impl<T: Element> Pretraining<T> {
+    /// Allocates the run and draws the initial parameters.
+    pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
+        let batch = recipe.train.batch_size as usize;
+        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+        let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
+        let epoch = EpochBuffers::new(device, data, batch, 2, 3)?;
+        let passes = if recipe.train.method == Method::Rocl { 3 } else { 2 };
+        let network = Network::new(device, &topology, hidden, projection, passes * batch, recipe.train.seed)?;
+        let adversary = match recipe.train.method {
+            Method::Simclr => None,
+            Method::Rocl => Some(Adversary::new(device, recipe, &topology, &network, epoch.clock())?),
+        };
+        let rows = passes * batch;
+        Ok(Self {
+            batch,
+            loss: NtXent::new(device, rows, recipe.loss.temperature, 1, recipe.loss.detach_keys)?,
+            adversary,
+            optimizer: Optimizer::new(device, network.parameters(), &recipe.optimizer)?,
+            epoch,
+            images: Tensor::zeros(device, [rows, 32, 32, 3])?,
+            d_embeddings: Tensor::zeros(device, [rows, projection])?,
+            losses: Tensor::zeros(device, [3])?,
+            network,
+            recipe: recipe.clone(),
+        })
+    }
+
+    /// One step of Algorithm 1. Launches only: nothing is read back.
+    pub fn step(&self) -> Result<()> {
+        self.draw_views()?;
+        if self.adversary.is_some() {
+            self.perturb()?;
+        }
+        self.network.parameters().clear_gradients()?;
+        if self.adversary.is_some() {
+            self.regularize()?;
+        }
+        self.contrast()?;
+        self.update()
+    }
+
+    /// x₁, x₂ ← two independent augmentations of the step's images.
+    pub fn draw_views(&self) -> Result<()> {
+        self.epoch.augment(&self.images.rows(0..2 * self.batch)?)
+    }
+
+    /// x_adv ← a version of x₁ within the ε-ball that the model as it is (with running statistics) embeds away from its target view.
+    pub fn perturb(&self) -> Result<()> {
+        let adversary = self.adversary()?;
+        adversary.folded.fold(&self.network)?;
+        let target = self.view(match self.recipe.attack.attack_to {
+            View::Other => 1,
+            View::Original => 0,
+        })?;
+        let Adversary { folded, projector, loss, buffers, .. } = adversary;
+        let mut objective = InstanceObjective::new(folded, projector, loss, buffers, &target)?;
+        adversary.attack.perturb(&self.view(0)?, &mut objective, &self.view(2)?)?;
+        self.losses.rows(2..3)?.copy_from(buffers.loss())
+    }
+
+    /// The regulariser, 1/λ · NT-Xent of the adversary and the other view (or its own): forward and backward.
+    pub fn regularize(&self) -> Result<()> {
+        let adversary = self.adversary()?;
+        let pair = match self.recipe.loss.regularize_to {
+            View::Other => self.images.rows(self.batch..3 * self.batch)?,
+            View::Original => adversary.pair(&self.view(0)?, &self.view(2)?)?,
+        };
+        self.pass(&pair, 2, 1.0 / self.recipe.loss.lambda, &adversary.loss, 1)
+    }
+
+    /// The main loss, NT-Xent of all views: forward and backward.
+    pub fn contrast(&self) -> Result<()> {
+        self.pass(&self.images, self.images.rows_len() / self.batch, 1.0, &self.loss, 0)
+    }
+
+    /// Moves the parameters along the gradients, and the step counter on.
+    pub fn update(&self) -> Result<()> {
+        self.optimizer.step(self.network.parameters(), self.epoch.clock(), self.epoch.learning_rates())?;
+        self.epoch.record(&self.losses)
+    }
+
+    /// View 0, 1 or 2 (the adversary) of the step's images.
+    fn view(&self, index: usize) -> Result<Tensor<T::Real>> {
+        self.images.rows(index * self.batch..(index + 1) * self.batch)
+    }
+
+    fn adversary(&self) -> Result<&Adversary<T>> {
+        self.adversary.as_ref().ok_or_else(|| Error::Usage("SimCLR has no adversary; choose train.method = \"rocl\"".to_owned()))
+    }
+
+    /// Forward, loss and backward over `images`, adding gradients; the loss goes to `losses[slot]`.
+    fn pass(
+        &self,
+        images: &Tensor<T::Real>,
+        views: usize,
+        weight: f64,
+        loss: &dyn EmbeddingLoss<T::Real>,
+        slot: usize,
+    ) -> Result<()> {
+        let embeddings = self.network.forward(images)?;
+        let d_embeddings = self.d_embeddings.rows(0..embeddings.rows_len())?;
+        let rows = embeddings.rows_len();
+        loss.evaluate(&embeddings, views, weight, &d_embeddings, rows, &self.losses.rows(slot..slot + 1)?)?;
+        self.network.backward(images, &d_embeddings)
+    }
+
+    /// Steps of an epoch.
+    pub fn steps(&self) -> usize {
+        self.epoch.steps()
+    }
+
+    /// Passes through the training network in a step, each of which moves the running statistics.
+    pub fn passes_per_step(&self) -> i64 {
+        if self.adversary.is_some() { 2 } else { 1 }
+    }
+
+    /// Draws and uploads an epoch: its images' order, their augmentations and the learning rate. `at` is its first step, 0 unless
+    /// a run resumes within the epoch.
+    pub fn begin_epoch(&self, epoch: u32, at: usize) -> Result<()> {
+        let recipe = &self.recipe;
+        self.epoch.begin(recipe.train.seed, epoch, at, &recipe.augment, recipe.learning_rate(epoch))
+    }
+
+    /// The losses of the first `steps` steps of the epoch, `[steps, 3]`: main, regulariser, attack.
+    pub fn noted(&self, steps: usize) -> Result<Tensor<T::Real>> {
+        self.epoch.noted(steps)
+    }
+
+    /// The mean losses over the first `steps` steps of the epoch, after everything launched has finished.
+    pub fn losses(&self, steps: usize) -> Result<Losses> {
+        let noted = self.noted(steps)?.to_vec()?;
+        let mean = |slot: usize| noted.iter().skip(slot).step_by(3).map(|l| l.to_f64()).sum::<f64>() / steps.max(1) as f64;
+        Ok(Losses { main: mean(0), regularizer: mean(1), attack: mean(2) })
+    }
+
+    /// The model.
+    pub fn network(&self) -> &Network<T> {
+        &self.network
+    }
+
+    /// The optimiser.
+    pub fn optimizer(&self) -> &Optimizer<T::Real> {
+        &self.optimizer
+    }
+
+    /// What the run was asked for.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The images of the last step: x₁ | x₂ | x_adv, `[passes · batch, 32, 32, 3]`.
+    pub fn images(&self) -> &Tensor<T::Real> {
+        &self.images
+    }
+}
+
+impl<T: Element> Adversary<T> {
+    fn new(device: &Device, recipe: &Recipe, topology: &Topology, network: &Network<T>, clock: &Tensor<i64>) -> Result<Self> {
+        let (batch, projection) = (recipe.train.batch_size as usize, recipe.network.projection as usize);
+        let settings = &recipe.attack;
+        let start =
+            settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
+        let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
+        let groups = recipe.attack_groups() as usize;
+        Ok(Self {
+            folded: Folded::new(device, topology, batch)?,
+            projector: Projector::new(device, network.parameters(), PROJECTOR, batch)?,
+            attack: LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?,
+            loss: NtXent::new(device, 2 * batch, recipe.loss.temperature, groups, recipe.loss.detach_keys)?,
+            buffers: InstanceBuffers::new(device, batch, projection)?,
+            pair: match recipe.loss.regularize_to {
+                View::Other => None,
+                View::Original => Some(Tensor::zeros(device, [2 * batch, 32, 32, 3])?),
+            },
+        })
+    }
+
+    /// The two batches in one tensor. The other view and the adversary lie together already; the first view and the adversary do not.
+    fn pair(&self, x1: &Tensor<T::Real>, x_adv: &Tensor<T::Real>) -> Result<Tensor<T::Real>> {
+        let Some(pair) = &self.pair else { return Err(Error::shape("regulariser", "no buffer for the pair")) };
+        let batch = x1.rows_len();
+        pair.rows(0..batch)?.copy_from(x1)?;
+        pair.rows(batch..2 * batch)?.copy_from(x_adv)?;
+        Ok(pair.clone())
+    }
+}

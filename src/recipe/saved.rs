@@ -1,0 +1,135 @@
+//! Models and their training state, to and from checkpoints.
+//!
+//! Tensors carry the reference's state-dict names behind `model/` and `projector/`, filters as OIHW; optimiser state has the parameter's
+//! name behind `optimizer/<what>/`. Everything is stored as f32, bit for bit.
+
+use crate::element::{Element, Real};
+use crate::nn::{Classifier, MODEL, Network, Parameters};
+use crate::optim::Optimizer;
+use crate::run::checkpoint::Checkpoint;
+use crate::{Result, Tensor};
+
+/// Writes the network's parameters and running statistics.
+pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &Network<T>, steps: i64) -> Result<()> {
+    save_arena(checkpoint, network.parameters(), network.parameters().values(), "")?;
+    for (name, tensor) in network.encoder().running_statistics() {
+        checkpoint.put_f32(&format!("{MODEL}{name}"), tensor.dims(), &to_f32(&tensor.to_vec()?))?;
+        if let Some(bn) = name.strip_suffix("running_var") {
+            checkpoint.put_i64(&format!("{MODEL}{bn}num_batches_tracked"), &[], &[steps])?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads what [`save_network`] wrote.
+pub fn load_network<T: Element>(checkpoint: &Checkpoint, network: &Network<T>) -> Result<()> {
+    load_arena(checkpoint, network.parameters(), network.parameters().values(), "")?;
+    for (name, tensor) in network.encoder().running_statistics() {
+        tensor.write(&from_f32(&checkpoint.f32(&format!("{MODEL}{name}"), tensor.dims())?))?;
+    }
+    network.parameters().refresh()
+}
+
+/// Writes the optimiser's state.
+pub fn save_optimizer<T: Element>(
+    checkpoint: &mut Checkpoint,
+    optimizer: &Optimizer<T::Real>,
+    parameters: &Parameters<T>,
+) -> Result<()> {
+    optimizer.state().iter().try_for_each(|(what, flat)| save_arena(checkpoint, parameters, flat, &format!("optimizer/{what}/")))
+}
+
+/// Reads what [`save_optimizer`] wrote.
+pub fn load_optimizer<T: Element>(
+    checkpoint: &Checkpoint,
+    optimizer: &Optimizer<T::Real>,
+    parameters: &Parameters<T>,
+) -> Result<()> {
+    optimizer.state().iter().try_for_each(|(what, flat)| load_arena(checkpoint, parameters, flat, &format!("optimizer/{what}/")))
+}
+
+/// Writes a linear head.
+pub fn save_head<T: Element>(checkpoint: &mut Checkpoint, head: &Classifier<T>) -> Result<()> {
+    save_arena(checkpoint, head.parameters(), head.parameters().values(), "")
+}
+
+/// Reads what [`save_head`] wrote.
+pub fn load_head<T: Element>(checkpoint: &Checkpoint, head: &Classifier<T>) -> Result<()> {
+    load_arena(checkpoint, head.parameters(), head.parameters().values(), "")?;
+    head.parameters().refresh()
+}
+
+fn save_arena<T: Element>(
+    checkpoint: &mut Checkpoint,
+    parameters: &Parameters<T>,
+    flat: &Tensor<T::Real>,
+    prefix: &str,
+) -> Result<()> {
+    for spec in parameters.specs() {
+        let values = to_f32(&parameters.view(flat, &spec.name)?.to_vec()?);
+        let (dims, values) = to_oihw(&spec.dims, &values);
+        checkpoint.put_f32(&format!("{prefix}{}", spec.name), &dims, &values)?;
+    }
+    Ok(())
+}
+
+fn load_arena<T: Element>(
+    checkpoint: &Checkpoint,
+    parameters: &Parameters<T>,
+    flat: &Tensor<T::Real>,
+    prefix: &str,
+) -> Result<()> {
+    for spec in parameters.specs() {
+        let (oihw, _) = to_oihw(&spec.dims, &[]);
+        let values = checkpoint.f32(&format!("{prefix}{}", spec.name), &oihw)?;
+        parameters.view(flat, &spec.name)?.write(&from_f32(&from_oihw(&spec.dims, values)))?;
+    }
+    Ok(())
+}
+
+fn to_f32<R: Real>(values: &[R]) -> Vec<f32> {
+    values.iter().map(|v| v.to_f64() as f32).collect()
+}
+
+fn from_f32<R: Real>(values: &[f32]) -> Vec<R> {
+    values.iter().map(|&v| R::from_f64(f64::from(v))).collect()
+}
+
+/// Filters `[k, r, s, c]` as `[k, c, r, s]`; anything else as it is.
+fn to_oihw(dims: &[usize], values: &[f32]) -> (Vec<usize>, Vec<f32>) {
+    let &[k, r, s, c] = dims else { return (dims.to_vec(), values.to_vec()) };
+    (vec![k, c, r, s], permuted(values, [k, r * s, c]))
+}
+
+/// Filters `[k, c, r, s]` as `[k, r, s, c]`, given the latter's dimensions.
+fn from_oihw(dims: &[usize], values: Vec<f32>) -> Vec<f32> {
+    match *dims {
+        [k, r, s, c] => permuted(&values, [k, c, r * s]),
+        _ => values,
+    }
+}
+
+/// Exchanges the last two of three dimensions.
+fn permuted(values: &[f32], [outer, a, b]: [usize; 3]) -> Vec<f32> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    (0..outer * a * b).map(|i| values[i / (a * b) * a * b + i % a * b + i / a % b]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_stored_as_oihw() {
+        let (k, r, s, c) = (2, 3, 1, 4);
+        let krsc: Vec<f32> = (0..k * r * s * c).map(|i| i as f32).collect();
+        let (dims, oihw) = to_oihw(&[k, r, s, c], &krsc);
+        assert_eq!(dims, [k, c, r, s]);
+        for (ki, ri, ci) in (0..k).flat_map(|ki| (0..r).flat_map(move |ri| (0..c).map(move |ci| (ki, ri, ci)))) {
+            assert_eq!(oihw[(ki * c + ci) * r + ri], krsc[(ki * r + ri) * c + ci]);
+        }
+        assert_eq!(from_oihw(&[k, r, s, c], oihw), krsc);
+    }
+}

@@ -1,0 +1,77 @@
+//! A pretrained encoder put to use: loaded, folded, with heads fitted on it.
+
+use super::linear_eval::features;
+use super::saved;
+use super::settings::Recipe;
+use crate::data::Dataset;
+use crate::element::Element;
+use crate::nn::{Classifier, Folded, Network, Topology};
+use crate::run::checkpoint::{Checkpoint, Meta};
+use crate::{Device, Result, Tensor};
+use std::path::Path;
+
+/// The linear head, in a run's folder.
+pub const HEAD: &str = "head.safetensors";
+
+/// A frozen encoder in inference form.
+pub struct Encoder<T: Element> {
+    device: Device,
+    folded: Folded<T>,
+    width: usize,
+    batch: usize,
+}
+
+impl<T: Element> Encoder<T> {
+    /// Folds `network` for batches of up to `evaluate.batch_size` images.
+    pub fn new(device: &Device, recipe: &Recipe, network: &Network<T>) -> Result<Self> {
+        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+        let batch = recipe.evaluate.batch_size as usize;
+        let folded = Folded::new(device, &topology, batch)?;
+        folded.fold(network)?;
+        Ok(Self { device: device.clone(), folded, width: topology.features, batch })
+    }
+
+    /// Reads a pretrained encoder.
+    ///
+    /// # Errors
+    /// [`crate::Error::File`] when the checkpoint is of another network than the recipe's.
+    pub fn load(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Self> {
+        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+        let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
+        let network = Network::new(device, &topology, hidden, projection, 1, recipe.train.seed)?;
+        saved::load_network(checkpoint, &network)?;
+        Self::new(device, recipe, &network)
+    }
+
+    /// The network.
+    pub fn folded(&self) -> &Folded<T> {
+        &self.folded
+    }
+
+    /// The features of all images, `[len, features]`.
+    pub fn features(&self, data: &Dataset, mut progress: impl FnMut(usize)) -> Result<Tensor<T>> {
+        features(&self.device, &self.folded, data, self.batch, self.width, |images| {
+            progress(images);
+            Ok(())
+        })
+    }
+
+    /// An untrained head for batches of up to `batch` rows.
+    pub fn new_head(&self, classes: usize, batch: usize, seed: u64) -> Result<Classifier<T>> {
+        Classifier::new(&self.device, self.width, classes, batch, seed)
+    }
+
+    /// A head that was fitted on this encoder.
+    pub fn load_head(&self, checkpoint: &Checkpoint, classes: usize, batch: usize) -> Result<Classifier<T>> {
+        let head = self.new_head(classes, batch, 0)?;
+        saved::load_head(checkpoint, &head)?;
+        Ok(head)
+    }
+}
+
+/// Writes a fitted head.
+pub fn save_head<T: Element>(head: &Classifier<T>, meta: Meta, path: &Path) -> Result<()> {
+    let mut checkpoint = Checkpoint::new(meta);
+    saved::save_head(&mut checkpoint, head)?;
+    checkpoint.save(path)
+}

@@ -1,0 +1,218 @@
+//! A pretraining run: epochs, the log, checkpoints, interruption and resumption.
+
+use super::pretrain::{Losses, Pretraining};
+use super::saved;
+use super::settings::Recipe;
+use crate::data::Dataset;
+use crate::element::{Element, Real};
+use crate::run::checkpoint::{Checkpoint, Kind, Meta};
+use crate::run::interrupt;
+use crate::run::metrics::Metrics;
+use crate::run::progress::{Progress, clock};
+use crate::{Device, Error, Result};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The encoder, in a run's folder.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The log, in a run's folder.
+pub const METRICS: &str = "metrics.jsonl";
+/// Where a checkpoint keeps the losses of an unfinished epoch.
+const NOTED: &str = "run/losses";
+
+/// At the end of an epoch the state is saved when this much time has passed since it last was.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// How often progress shows a new loss, which has to be read from the device.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+/// How a run is carried out; nothing here changes its result.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Folder for checkpoint and log.
+    pub out: PathBuf,
+    /// What progress is labelled with.
+    pub label: String,
+    /// Show no progress.
+    pub quiet: bool,
+}
+
+/// What a finished run reports.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Outcome {
+    /// Losses of the last epoch.
+    pub losses: Losses,
+    /// Optimiser steps of the whole run.
+    pub steps: u64,
+    /// Training images per second, over the part of the run done now.
+    pub images_per_second: f64,
+    /// Wall time of the part of the run done now.
+    pub seconds: f64,
+}
+
+/// One line of the log.
+#[derive(serde::Serialize)]
+struct EpochRecord {
+    #[serde(flatten)]
+    losses: Losses,
+    learning_rate: f64,
+    images_per_second: f64,
+}
+
+/// A run that is about to start, or to go on from a checkpoint.
+pub struct Training<T: Element> {
+    pretraining: Pretraining<T>,
+    data: String,
+    step: u64,
+}
+
+/// What a checkpoint calls the data: their name and number, which a resumed run must have again.
+pub fn data_name(data: &Dataset) -> String {
+    format!("{}, {} images", data.name, data.len())
+}
+
+impl<T: Element> Training<T> {
+    /// A new run.
+    pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
+        Ok(Self { pretraining: Pretraining::new(device, recipe, data)?, data: data_name(data), step: 0 })
+    }
+
+    /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same bits.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when recipe or data are not those of the checkpoint; [`Error::File`] when it is of another network.
+    pub fn resume(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<Self> {
+        let saved = Recipe::from_json(&checkpoint.meta.recipe)?;
+        let differences = recipe.differences(&saved);
+        if !differences.is_empty() {
+            let list = differences.join("; ");
+            return Err(Error::Usage(format!(
+                "the run cannot go on with another recipe: {list}; leave these flags out, or start anew"
+            )));
+        }
+        if checkpoint.meta.data != data_name(data) {
+            return Err(Error::Usage(format!(
+                "the run was trained on {}, not on {}; give the same --data and --limit",
+                checkpoint.meta.data,
+                data_name(data)
+            )));
+        }
+        let training = Self { step: checkpoint.meta.step, ..Self::new(device, recipe, data)? };
+        let network = training.pretraining.network();
+        saved::load_network(checkpoint, network)?;
+        saved::load_optimizer(checkpoint, training.pretraining.optimizer(), network.parameters())?;
+        let done = training.step_in_epoch();
+        let losses = checkpoint.f32(NOTED, &[done, 3])?;
+        let losses: Vec<T::Real> = losses.iter().map(|&l| T::Real::from_f64(f64::from(l))).collect();
+        training.pretraining.noted(done)?.write(&losses)?;
+        Ok(training)
+    }
+
+    /// The model as it is.
+    pub fn pretraining(&self) -> &Pretraining<T> {
+        &self.pretraining
+    }
+
+    fn epoch(&self) -> u32 {
+        (self.step / self.pretraining.steps() as u64) as u32
+    }
+
+    fn step_in_epoch(&self) -> usize {
+        (self.step % self.pretraining.steps() as u64) as usize
+    }
+
+    /// Trains to the end of the recipe, logging and saving into the run's folder. When the user asks to stop, the run is saved first.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after a requested stop; [`Error::Numeric`] when a loss is no longer finite, in which case the last checkpoint stays.
+    pub fn run(&mut self, options: &RunOptions) -> Result<Outcome> {
+        let recipe = self.pretraining.recipe().clone();
+        let (steps, batch) = (self.pretraining.steps(), u64::from(recipe.train.batch_size));
+        let path = options.out.join(CHECKPOINT);
+        let header = serde_json::json!({ "recipe": recipe.name, "data": self.data, "seed": recipe.train.seed });
+        let mut metrics = Metrics::resume(&options.out.join(METRICS), &header, self.epoch())?;
+        let total = u64::from(recipe.train.epochs) * steps as u64;
+        let mut progress = Progress::new(&options.label, (total - self.step) * batch, options.quiet);
+        let (start, first) = (Instant::now(), self.step);
+        let (mut saved, mut shown, mut note) = (start, None::<Instant>, String::new());
+        let mut losses = Losses { main: f64::NAN, regularizer: f64::NAN, attack: f64::NAN };
+
+        while self.step < total {
+            let (epoch, at) = (self.epoch(), self.step_in_epoch());
+            let epoch_start = Instant::now();
+            self.pretraining.begin_epoch(epoch, at)?;
+            for step in at..steps {
+                self.pretraining.step()?;
+                self.step += 1;
+                if shown.is_none_or(|last| last.elapsed() >= SHOW_EVERY) {
+                    shown = Some(Instant::now());
+                    note = format!(
+                        "epoch {}/{}  loss {:.3}",
+                        epoch + 1,
+                        recipe.train.epochs,
+                        self.pretraining.losses(step + 1)?.main
+                    );
+                }
+                progress.advance(batch, &note);
+                if interrupt::requested() && step + 1 < steps {
+                    self.save(&path)?;
+                    return Err(stopped(&path, epoch, recipe.train.epochs));
+                }
+            }
+            losses = self.pretraining.losses(steps)?;
+            if !(losses.main + losses.regularizer).is_finite() {
+                return Err(Error::Numeric(format!(
+                    "the loss became {} in epoch {}; lower optimizer.learning_rate, or resume from the last checkpoint",
+                    losses.main,
+                    epoch + 1
+                )));
+            }
+            let rate = ((steps - at) as u64 * batch) as f64 / epoch_start.elapsed().as_secs_f64();
+            let record = EpochRecord { losses, learning_rate: recipe.learning_rate(epoch), images_per_second: rate };
+            metrics.log(epoch, &record)?;
+            let stop = interrupt::requested();
+            if self.step == total || stop || saved.elapsed() >= SAVE_EVERY {
+                self.save(&path)?;
+                saved = Instant::now();
+            }
+            if stop && self.step < total {
+                return Err(stopped(&path, epoch + 1, recipe.train.epochs));
+            }
+        }
+        progress.finish();
+        let seconds = start.elapsed().as_secs_f64();
+        let images_per_second = ((self.step - first) * batch) as f64 / seconds;
+        Ok(Outcome { losses, steps: self.step, images_per_second, seconds })
+    }
+
+    /// Writes everything a resumed run needs.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let recipe = self.pretraining.recipe();
+        let meta = Meta {
+            epoch: self.epoch(),
+            step: self.step,
+            ..Meta::new(Kind::Pretrain, recipe.to_json()?, recipe.train.seed, &self.data)
+        };
+        let mut checkpoint = Checkpoint::new(meta);
+        let network = self.pretraining.network();
+        // Batch statistics move once per pass: two of a RoCL step, one of a SimCLR step.
+        saved::save_network(&mut checkpoint, network, self.step as i64 * self.pretraining.passes_per_step())?;
+        saved::save_optimizer(&mut checkpoint, self.pretraining.optimizer(), network.parameters())?;
+        let noted = self.pretraining.noted(self.step_in_epoch())?;
+        let losses: Vec<f32> = noted.to_vec()?.iter().map(|l| l.to_f64() as f32).collect();
+        checkpoint.put_f32(NOTED, noted.dims(), &losses)?;
+        checkpoint.save(path)
+    }
+}
+
+fn stopped(path: &Path, epochs: u32, of: u32) -> Error {
+    Error::Interrupted(format!(
+        "stopped in epoch {} of {of}; the run is saved in {}, and --resume goes on",
+        epochs + 1,
+        path.display()
+    ))
+}
+
+/// "2:30 min", for sentences.
+pub fn duration(seconds: f64) -> String {
+    format!("{} min", clock(seconds))
+}
