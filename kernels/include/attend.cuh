@@ -150,8 +150,9 @@ DEVICE inline void compare(const Problem& problem, const Shared& shared, int fir
     for (int k = 0; k < problem.d; k += 8) {
         auto part = load(z_key, At<8>{k});
 #pragma unroll
-        for (int pair = 0; pair < PAIRS; ++pair) add_products(products[pair], part, load(z_query, At<8>{pair * DIMS + k}));
-        add_products(products[PAIRS], part, part);
+        for (int pair = 0; pair <= PAIRS; ++pair) {
+            add_products(products[pair], part, load(pair < PAIRS ? z_query + pair * DIMS : z_key, At<8>{k}));
+        }
     }
     Real inverse = 1 / (square_root(total(products[PAIRS])) + TINY);
     if (first == 0) shared.key_inverses()[slot] = inverse;

@@ -259,22 +259,3 @@ fn loss_and_gradient_equal_the_recorded_reference() {
         });
     }
 }
-
-#[test]
-fn TIMING() {
-    let device = Device::host_with(rocl::device::HostOptions { threads: 1, ..Default::default() }).unwrap();
-    for (views, gr, detach) in [(2, 128, true), (3, 384, true), (3, 384, false)] {
-        let p = (views, 1, 128, 128);
-        let z = upload::<f32, 2>(&device, [views * 128, 128], &embeddings(1, p));
-        let d_z = Tensor::<f32>::zeros(&device, [views * 128, 128]).unwrap();
-        let (workspace, loss) = (NtXentWorkspace::new(&device, views * 128).unwrap(), Tensor::zeros(&device, [1]).unwrap());
-        let settings = NtXent { views, groups: 1, temperature: 0.5, detach_keys: detach };
-        let mut best = f64::MAX;
-        for _ in 0..30 {
-            let t = std::time::Instant::now();
-            ops::nt_xent(&settings, &z, 1.0, Some(&d_z), gr, &workspace, &loss).unwrap();
-            best = best.min(t.elapsed().as_secs_f64());
-        }
-        println!("{views} views {gr} rows detach {detach}: {:.2} ms", best * 1e3);
-    }
-}

@@ -10,10 +10,6 @@ use std::num::NonZeroUsize;
 /// Kernels keep their arrays in shared memory and registers; signal handlers, which run on whatever stack is current, fit too.
 const STACK_BYTES: usize = 64 * 1024;
 const GUARD_BYTES: usize = 4096;
-/// Tops of stacks are staggered: at equal addresses modulo the cache's period, the threads of a block would all fight for the same few
-/// cache lines.
-const STAGGER_BYTES: usize = 5 * 64;
-const STAGGERED_BYTES: usize = 16 * 1024;
 const CANARY: u64 = 0x726f_636c_5349_4d54;
 
 /// The stacks of one worker.
@@ -59,8 +55,7 @@ impl Stacks {
     /// The stack of one CUDA thread. The caller uses a slot for one coroutine at a time, and drops it before the stacks.
     pub(super) fn slot(&self, slot: usize) -> StackSlot {
         assert!(slot < self.count, "a block has at most {} threads", self.count);
-        let low = self.low_end(slot) as usize;
-        StackSlot { low, top: low + STACK_BYTES - slot * STAGGER_BYTES % STAGGERED_BYTES }
+        StackSlot { low: self.low_end(slot) as usize }
     }
 
     /// Whether no coroutine on the first `used` stacks wrote past the end of its own.
@@ -80,13 +75,12 @@ impl Drop for Stacks {
 /// A slot, as corosensei wants to see it.
 pub(super) struct StackSlot {
     low: usize,
-    top: usize,
 }
 
 // SAFETY: base and limit are 16-byte aligned addresses inside the worker's mapping, which outlives the coroutine.
 unsafe impl Stack for StackSlot {
     fn base(&self) -> StackPointer {
-        NonZeroUsize::new(self.top).unwrap_or(NonZeroUsize::MIN)
+        NonZeroUsize::new(self.low + STACK_BYTES).unwrap_or(NonZeroUsize::MIN)
     }
 
     fn limit(&self) -> StackPointer {
