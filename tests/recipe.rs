@@ -76,7 +76,7 @@ fn recipes_survive_toml_and_json() {
             recipe.network.projection_hidden = random.random_bool(0.5).then(|| random.random_range(1..1000));
             recipe.attack.epsilon = Number::Decimal(random.random());
             recipe.attack.step_size = Number::Fraction(random.random_range(0..255), 255);
-            recipe.augment.crop_scale.0 = random.random::<f64>() * 1e-12 + f64::MIN_POSITIVE;
+            recipe.augment.crop_scale[0] = random.random::<f64>() * 1e-12 + f64::MIN_POSITIVE;
             recipe.loss.lambda = 10f64.powf(random.random_range(-300.0..9.0));
             recipe.linear_eval.milestones = vec![1, 2];
             recipe.check().unwrap();
@@ -123,10 +123,19 @@ fn values_out_of_range_name_the_range() {
         ("loss.lambda = -inf", "loss.lambda is -inf, but must be above 0 and at most 1000000000"),
         ("optimizer.momentum = 1.0", "optimizer.momentum is 1, but must be at least 0 and below 1"),
         ("optimizer.learning_rate = -0.1", "optimizer.learning_rate is -0.1, but must be above 0 and at most 1000"),
-        ("augment.hue = 0.6", "augment.hue is 0.6, but must be at least 0 and at most 0.5"),
-        ("augment.crop_scale = [0.5, 0.2]", "augment.crop_scale is [0.5, 0.2]; put the smaller number first"),
-        ("augment.crop_scale = [0.0, 1.0]", "augment.crop_scale is 0, but must be above 0 and at most 1"),
-        ("augment.crop_ratio = [nan, 1.0]", "augment.crop_ratio is NaN, but must be at least 0.1 and at most 10"),
+        ("augment.hue = 0.6", "augment.hue is 0.6; give a number from 0 to 0.5"),
+        (
+            "augment.crop_scale = [0.5, 0.2]",
+            "augment.crop_scale is [0.5, 0.2]; give two numbers above 0 and up to 1, the smaller one first",
+        ),
+        (
+            "augment.crop_scale = [0.0, 1.0]",
+            "augment.crop_scale is [0, 1]; give two numbers above 0 and up to 1, the smaller one first",
+        ),
+        (
+            "augment.crop_ratio = [nan, 1.0]",
+            "augment.crop_ratio is [NaN, 1]; give two numbers above 0 and up to 100, the smaller one first",
+        ),
         ("train.batch_size = 1", "train.batch_size is 1, but must be at least 2 and at most 65536"),
         ("schedule.cosine_epochs = 100", "schedule.cosine_epochs is 100, but must be at least 990 and at most 1000000"),
         (

@@ -88,9 +88,9 @@ pub struct AugmentationSettings {
     /// How often the image is flipped left to right.
     pub flip_probability: f64,
     /// Smallest and largest area of the crop, as a part of the image's area.
-    pub crop_scale: (f64, f64),
+    pub crop_scale: [f64; 2],
     /// Smallest and largest width of the crop over its height.
-    pub crop_ratio: (f64, f64),
+    pub crop_ratio: [f64; 2],
 }
 
 impl Default for AugmentationSettings {
@@ -103,8 +103,8 @@ impl Default for AugmentationSettings {
             hue: 0.1,
             grayscale_probability: 0.2,
             flip_probability: 0.5,
-            crop_scale: (0.08, 1.0),
-            crop_ratio: (3.0 / 4.0, 4.0 / 3.0),
+            crop_scale: [0.08, 1.0],
+            crop_ratio: [3.0 / 4.0, 4.0 / 3.0],
         }
     }
 }
@@ -130,7 +130,7 @@ impl AugmentationSettings {
         within("contrast", self.contrast, 0.0..=10.0)?;
         within("saturation", self.saturation, 0.0..=10.0)?;
         within("hue", self.hue, 0.0..=0.5)?;
-        let ordered = |name: &str, (low, high): (f64, f64), range: Range<f64>| {
+        let ordered = |name: &str, [low, high]: [f64; 2], range: Range<f64>| {
             if range.start < low && low <= high && high <= range.end {
                 return Ok(());
             }
@@ -174,9 +174,9 @@ impl AugmentationSettings {
     /// central crop of an allowed ratio.
     fn sample_crop(&self, rng: &mut impl Rng) -> (i32, i32, i32, i32) {
         let side = IMAGE_SIDE as i32;
-        let (log_low, log_high) = (self.crop_ratio.0.ln(), self.crop_ratio.1.ln());
+        let (log_low, log_high) = (self.crop_ratio[0].ln(), self.crop_ratio[1].ln());
         for _ in 0..10 {
-            let area = f64::from(side * side) * rng.random_range(self.crop_scale.0..=self.crop_scale.1);
+            let area = f64::from(side * side) * rng.random_range(self.crop_scale[0]..=self.crop_scale[1]);
             let ratio = rng.random_range(log_low..=log_high).exp();
             let width = (area * ratio).sqrt().round_ties_even() as i32;
             let height = (area / ratio).sqrt().round_ties_even() as i32;
@@ -186,7 +186,7 @@ impl AugmentationSettings {
                 return (top, left, height, width);
             }
         }
-        let ratio = 1_f64.clamp(self.crop_ratio.0, self.crop_ratio.1);
+        let ratio = 1_f64.clamp(self.crop_ratio[0], self.crop_ratio[1]);
         let shorter = |part: f64| (f64::from(side) * part.min(1.0)).round_ties_even().max(1.0) as i32;
         let (height, width) = (shorter(1.0 / ratio), shorter(ratio));
         ((side - height) / 2, (side - width) / 2, height, width)
@@ -273,9 +273,9 @@ mod tests {
 
     #[test]
     fn a_crop_that_cannot_fit_falls_back_to_the_largest_central_one() {
-        let impossible = AugmentationSettings { crop_scale: (1.0, 1.0), crop_ratio: (2.0, 4.0), ..Default::default() };
+        let impossible = AugmentationSettings { crop_scale: [1.0, 1.0], crop_ratio: [2.0, 4.0], ..Default::default() };
         assert!(draws(&impossible).iter().all(|a| (a.top, a.left, a.height, a.width) == (8, 0, 16, 32)));
-        let whole = AugmentationSettings { crop_scale: (1.0, 1.0), crop_ratio: (1.0, 1.0), ..Default::default() };
+        let whole = AugmentationSettings { crop_scale: [1.0, 1.0], crop_ratio: [1.0, 1.0], ..Default::default() };
         assert!(draws(&whole).iter().all(|a| (a.top, a.left, a.height, a.width) == (0, 0, 32, 32)));
     }
 
@@ -289,8 +289,8 @@ mod tests {
             hue: 0.0,
             grayscale_probability: 0.0,
             flip_probability: 0.0,
-            crop_scale: (1.0, 1.0),
-            crop_ratio: (1.0, 1.0),
+            crop_scale: [1.0, 1.0],
+            crop_ratio: [1.0, 1.0],
         };
         still.validate().unwrap();
         let drawn = Augmentation { order: [0, 1, 2, 3], ..draws(&still)[0] };
@@ -304,7 +304,7 @@ mod tests {
         default.validate().unwrap();
         assert!(refusal(AugmentationSettings { flip_probability: 1.5, ..default }).starts_with("flip_probability is 1.5;"));
         assert!(refusal(AugmentationSettings { hue: f64::NAN, ..default }).starts_with("hue is NaN;"));
-        assert!(refusal(AugmentationSettings { crop_scale: (0.0, 1.0), ..default }).starts_with("crop_scale is [0, 1];"));
-        assert!(refusal(AugmentationSettings { crop_ratio: (2.0, 1.0), ..default }).starts_with("crop_ratio is [2, 1];"));
+        assert!(refusal(AugmentationSettings { crop_scale: [0.0, 1.0], ..default }).starts_with("crop_scale is [0, 1];"));
+        assert!(refusal(AugmentationSettings { crop_ratio: [2.0, 1.0], ..default }).starts_with("crop_ratio is [2, 1];"));
     }
 }

@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_order_of_images_does_not_depend_on_augmentation() {
         let shape = EpochShape::new(103, 10, 2).unwrap();
-        let mild = AugmentationSettings { crop_scale: (0.2, 1.0), ..Default::default() };
+        let mild = AugmentationSettings { crop_scale: [0.2, 1.0], ..Default::default() };
         let plan = EpochPlan::draw(7, 0, shape, &mild);
         assert_eq!(plan.permutation, draw(7, 0, 10, 2).permutation);
         assert_ne!(plan.augmentations, draw(7, 0, 10, 2).augmentations);

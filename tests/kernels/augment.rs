@@ -144,8 +144,8 @@ fn flips_and_crops<R: Real>(images: usize, batch: usize, views: usize) {
     let settings = AugmentationSettings {
         jitter_probability: 0.0,
         grayscale_probability: 0.0,
-        crop_scale: (0.001, 1.0),
-        crop_ratio: (0.1, 10.0),
+        crop_scale: [0.001, 1.0],
+        crop_ratio: [0.1, 10.0],
         ..Default::default()
     };
     let dataset = random_images(images);
