@@ -33,6 +33,9 @@ impl Usage {
 /// Zeroed memory on a device, freed when dropped.
 pub struct Memory {
     device: Device,
+    /// What the allocator gave.
+    base: *mut u8,
+    /// The first aligned byte in it.
     start: *mut u8,
     bytes: usize,
 }
@@ -42,15 +45,17 @@ impl Memory {
         let Device::Host(host) = device;
         let layout = layout(bytes).ok_or_else(|| Error::Device(format!("{bytes} bytes are more than any memory holds")))?;
         // SAFETY: the layout's size is at least one alignment, never zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        if start.is_null() {
+        let base = unsafe { alloc_zeroed(layout) };
+        if base.is_null() {
             return Err(Error::Device(format!(
                 "no memory for another {} MiB; a smaller batch size or width needs less",
                 bytes.div_ceil(1 << 20)
             )));
         }
         host.usage().add(bytes);
-        Ok(Self { device: device.clone(), start, bytes })
+        // SAFETY: the layout has room for the shift.
+        let start = unsafe { base.add(base.align_offset(ALIGNMENT)) };
+        Ok(Self { device: device.clone(), base, start, bytes })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -101,8 +106,10 @@ impl Memory {
     }
 }
 
+/// Room for `bytes` at an aligned address. The allocator itself is asked for no more than its natural alignment: only then does it hand out
+/// pages that the system zeroes when they are first touched, instead of zeroing them one and all.
 fn layout(bytes: usize) -> Option<Layout> {
-    Layout::from_size_align(bytes.checked_next_multiple_of(ALIGNMENT)?.max(ALIGNMENT), ALIGNMENT).ok()
+    Layout::from_size_align(bytes.checked_add(ALIGNMENT)?, 16).ok()
 }
 
 impl Drop for Memory {
@@ -111,7 +118,7 @@ impl Drop for Memory {
         host.usage().remove(self.bytes);
         if let Some(layout) = layout(self.bytes) {
             // SAFETY: allocated by `new` with this very layout.
-            unsafe { dealloc(self.start, layout) };
+            unsafe { dealloc(self.base, layout) };
         }
     }
 }
