@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// A handle on a device; clones share it.
 #[derive(Clone)]
 pub enum Device {
-    /// The CPU: kernels compiled by the host's C++ compiler, products through `gemm`.
+    /// The CPU: kernels compiled by the host's C++ compiler, convolutions and products in plain Rust.
     Host(Rc<Host>),
 }
 
