@@ -1,11 +1,13 @@
 //! How the weights move: optimisers over a model's parameter arena, and learning-rate schedules.
 
 pub mod schedule;
+mod settings;
+
+pub use settings::OptimizerSettings;
 
 use crate::element::{Element, Real};
 use crate::nn::Parameters;
 use crate::ops::{self, AdamWSettings, LarsSettings, LarsWorkspace, SgdSettings};
-use crate::recipe::settings;
 use crate::{Device, Result, Tensor};
 
 /// An optimiser with its state. Learning rates and the step counter are read from device memory, so that a captured step stays valid.
@@ -22,19 +24,14 @@ enum Rule<R: Real> {
 
 impl<R: Real> Optimizer<R> {
     /// Allocates the state for `parameters`, all zeros.
-    pub fn new<T: Element<Real = R>>(
-        device: &Device,
-        parameters: &Parameters<T>,
-        settings: &settings::Optimizer,
-    ) -> Result<Self> {
-        use settings::Optimizer as Kind;
+    pub fn new<T: Element<Real = R>>(device: &Device, parameters: &Parameters<T>, settings: &OptimizerSettings) -> Result<Self> {
         let rule = match *settings {
-            Kind::Lars { momentum, weight_decay, trust, .. } => {
+            OptimizerSettings::Lars { momentum, weight_decay, trust, .. } => {
                 let lars = LarsSettings { trust, momentum, weight_decay, epsilon: 1e-8 };
                 Rule::Lars(lars, LarsWorkspace::new(device, parameters.table())?)
             }
-            Kind::Sgd { momentum, weight_decay, .. } => Rule::Sgd(SgdSettings { momentum, weight_decay }),
-            Kind::Adamw { beta1, beta2, epsilon, weight_decay, .. } => {
+            OptimizerSettings::Sgd { momentum, weight_decay, .. } => Rule::Sgd(SgdSettings { momentum, weight_decay }),
+            OptimizerSettings::Adamw { beta1, beta2, epsilon, weight_decay, .. } => {
                 Rule::AdamW(AdamWSettings { beta1, beta2, epsilon, weight_decay })
             }
         };

@@ -7,8 +7,7 @@ use crate::data::Dataset;
 use crate::data::stream::stream;
 use crate::element::{Element, Real};
 use crate::nn::{Classifier, Folded, LINEAR};
-use crate::optim::Optimizer;
-use crate::recipe::settings;
+use crate::optim::{Optimizer, OptimizerSettings};
 use crate::{Device, Error, Result, Tensor, ops};
 use rand::seq::SliceRandom;
 
@@ -111,7 +110,7 @@ pub fn fit_head<T: Element>(
     let optimizer = Optimizer::new(
         device,
         head.parameters(),
-        &settings::Optimizer::Sgd {
+        &OptimizerSettings::Sgd {
             learning_rate: settings.learning_rate,
             momentum: settings.momentum,
             weight_decay: settings.weight_decay,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Number;
 pub use crate::data::augmentation::AugmentationSettings as Augment;
 pub use crate::nn::Architecture;
+pub use crate::optim::OptimizerSettings as Optimizer;
 
 /// `[network]`: encoder and projector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,56 +103,6 @@ pub struct Loss {
     pub regularize_to: View,
     /// Send no gradient through the key side of the similarity, as the released code does.
     pub detach_keys: bool,
-}
-
-/// `[optimizer]`: how a gradient moves the weights. Each kind has its own keys.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Optimizer {
-    /// SGD with momentum on gradients scaled per tensor by `trust · |p| / (|g| + weight_decay · |p| + 1e-8)`.
-    Lars {
-        /// Base learning rate, before the schedule.
-        learning_rate: f64,
-        /// Momentum.
-        momentum: f64,
-        /// L2 penalty, added to the gradient.
-        weight_decay: f64,
-        /// Trust coefficient.
-        trust: f64,
-    },
-    /// SGD with momentum.
-    Sgd {
-        /// Base learning rate, before the schedule.
-        learning_rate: f64,
-        /// Momentum.
-        momentum: f64,
-        /// L2 penalty, added to the gradient.
-        weight_decay: f64,
-    },
-    /// Adam with decoupled weight decay; with a weight decay of 0 it is Adam.
-    Adamw {
-        /// Base learning rate, before the schedule.
-        learning_rate: f64,
-        /// Decay of the mean of gradients.
-        beta1: f64,
-        /// Decay of the mean of squared gradients.
-        beta2: f64,
-        /// Added to the root of the second moment.
-        epsilon: f64,
-        /// Fraction of the weights, times the learning rate, taken off per step.
-        weight_decay: f64,
-    },
-}
-
-impl Optimizer {
-    /// The base learning rate, before the schedule.
-    pub fn learning_rate(&self) -> f64 {
-        match *self {
-            Self::Lars { learning_rate, .. } | Self::Sgd { learning_rate, .. } | Self::Adamw { learning_rate, .. } => {
-                learning_rate
-            }
-        }
-    }
 }
 
 /// `[linear_eval]`: a linear classifier on the frozen encoder, trained by SGD on un-augmented images.
