@@ -5,7 +5,7 @@
 //!
 //! # The layers
 //!
-//! Each uses those below it only:
+//! Each builds on those below it:
 //!
 //! | module | what |
 //! |---|---|
