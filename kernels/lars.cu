@@ -1,57 +1,69 @@
-// LARS (You et al. 2017) over a flat arena: every tensor fills whole chunks of 1024 elements, padded with zeros. Three launches:
-// partial sums of squares (reads p and g), one scale per tensor (reads 1/64 of that), the update (reads p, g, buffer; writes p, buffer).
+// LARS (You et al. 2017) over a flat arena: every tensor fills whole chunks of 1024 elements, padded with zeros, and is cut into items of
+// a few chunks, a block each. Two launches: the items' sums of squares (reads p and g), then the update (reads p, g and buffer, writes
+// p and buffer), where every block adds up the sums of its tensor for itself: few numbers, in an order that depends on shapes only.
 #include "rocl.cuh"
 #include "clock.cuh"
 
 constexpr int CHUNK = 1024;
-// Partial sums per chunk: enough threads to fill a GPU, each of 8 neighbours reading 16 of 128 consecutive bytes.
-constexpr int PARTIALS = 8;
+// As many as `ops` launches.
+constexpr int THREADS = 128;
 
-// p_squares, g_squares [chunks, PARTIALS]: sums of squares of every eighth group of four elements of a chunk.
-KERNEL(lars_squares)(const Real* p, const Real* g, int64_t chunks, Real* p_squares, Real* g_squares) {
-    for_each(chunks * PARTIALS, [=](int64_t item) {
-        int64_t first = item / PARTIALS * CHUNK + item % PARTIALS * 4;
-        Lanes<4> of_p = {}, of_g = {};
-        for (int i = 0; i < CHUNK; i += 4 * PARTIALS) {
-            auto parameter = load(p, At<4>{first + i}), gradient = load(g, At<4>{first + i});
-            for (int k = 0; k < 4; ++k) {
-                of_p[k] = multiply_add(parameter[k], parameter[k], of_p[k]);
-                of_g[k] = multiply_add(gradient[k], gradient[k], of_g[k]);
-            }
-        }
-        p_squares[item] = (of_p[0] + of_p[1]) + (of_p[2] + of_p[3]);
-        g_squares[item] = (of_g[0] + of_g[1]) + (of_g[2] + of_g[3]);
+// f(At<4>) for the block's share of an item, which spans chunks item_chunks[item] to item_chunks[item + 1].
+template <typename F> DEVICE inline void for_each_of_item(const int32_t* item_chunks, F f) {
+    int64_t end = (int64_t)item_chunks[blockIdx.x + 1] * CHUNK;
+#pragma unroll 4
+    for (int64_t i = (int64_t)item_chunks[blockIdx.x] * CHUNK + 4 * threadIdx.x; i < end; i += 4 * THREADS) f(At<4>{i});
+}
+
+// The sum of values[begin] to values[end - 1], for every lane of the warp.
+DEVICE inline Real warp_total(const Real* values, int32_t begin, int32_t end) {
+    Real sum = 0;
+    for (int32_t i = begin + lane_id(); i < end; i += 32) sum += values[i];
+    return warp_sum(sum);
+}
+
+// squares [2, items]: the sum of p * p and of g * g over each item. The first warp adds up the one, the second the other.
+COOPERATIVE_KERNEL(lars_norms)(const Real* p, const Real* g, const int32_t* item_chunks, Real* squares) {
+    SHARED(Real, shared, 2 * THREADS);
+    Lanes<4> of_p = {}, of_g = {};
+    for_each_of_item(item_chunks, [&](auto at) {
+        auto parameter = load(p, at), gradient = load(g, at);
+        of_p = of_p + parameter * parameter;
+        of_g = of_g + gradient * gradient;
     });
-}
-
-// scales[t] = trust * |p| / (|g| + weight_decay * |p| + epsilon), or 1 where a norm is zero. A block per tensor.
-COOPERATIVE_KERNEL(lars_scales)(const Real* p_squares, const Real* g_squares, const int32_t* tensor_chunks, Real trust,
-                                Real weight_decay, Real epsilon, Real* scales) {
-    SHARED(Real, p_scratch, 256);
-    SHARED(Real, g_scratch, 256);
-    int64_t begin = (int64_t)tensor_chunks[blockIdx.x] * PARTIALS, end = (int64_t)tensor_chunks[blockIdx.x + 1] * PARTIALS;
-    Real of_p = 0, of_g = 0;
-    for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
-        of_p += p_squares[i];
-        of_g += g_squares[i];
+    shared[threadIdx.x] = (of_p[0] + of_p[1]) + (of_p[2] + of_p[3]);
+    shared[THREADS + threadIdx.x] = (of_g[0] + of_g[1]) + (of_g[2] + of_g[3]);
+    __syncthreads();
+    int which = warp_id();
+    if (which < 2) {
+        Real sum = warp_total(shared + which * THREADS, 0, THREADS);
+        if (lane_id() == 0) squares[which * (int64_t)gridDim.x + blockIdx.x] = sum;
     }
-    Real p_norm = square_root(block_sum(of_p, p_scratch)), g_norm = square_root(block_sum(of_g, g_scratch));
-    bool adapts = p_norm > 0 && g_norm > 0;
-    if (threadIdx.x == 0) scales[blockIdx.x] = adapts ? trust * p_norm / (g_norm + weight_decay * p_norm + epsilon) : (Real)1;
 }
 
+// scale = trust * |p| / (|g| + weight_decay * |p| + epsilon), or 1 where a norm is zero, stored in scales[tensor];
 // buffer <- momentum * buffer + (g + weight_decay * p) * scale; p <- p - rate * buffer. The buffer starts at zero.
-KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const int32_t* chunk_tensor, const Real* scales, const int64_t* clock,
-                    const Real* learning_rates, int64_t steps, Real momentum, Real weight_decay, int64_t chunks) {
+COOPERATIVE_KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const Real* squares, const int32_t* item_chunks,
+                                const int32_t* item_tensor, const int32_t* tensor_items, const int64_t* clock,
+                                const Real* learning_rates, int64_t steps, Real trust, Real momentum, Real weight_decay, Real epsilon,
+                                Real* scales) {
+    SHARED(Real, norms, 2);
+    int32_t tensor = item_tensor[blockIdx.x], first_item = tensor_items[tensor];
+    int which = warp_id();
+    if (which < 2) {
+        Real sum = warp_total(squares + which * (int64_t)gridDim.x, first_item, tensor_items[tensor + 1]);
+        if (lane_id() == 0) norms[which] = square_root(sum);
+    }
     Real rate = current_rate(learning_rates, clock, steps);
-    for_each_row_channel(chunks, CHUNK, [=](auto at) {
-        Real scale = scales[chunk_tensor[at.row]];
-        auto parameter = load(p, at), velocity = load(buffer, at), gradient = load(g, at);
-        for (int k = 0; k < at.lanes; ++k) {
-            velocity[k] = momentum * velocity[k] + (gradient[k] + weight_decay * parameter[k]) * scale;
-            parameter[k] -= rate * velocity[k];
-        }
+    __syncthreads();
+    Real p_norm = norms[0], g_norm = norms[1];
+    bool adapts = p_norm > 0 && g_norm > 0;
+    Real scale = adapts ? trust * p_norm / (g_norm + weight_decay * p_norm + epsilon) : (Real)1;
+    if (blockIdx.x == first_item && threadIdx.x == 0) scales[tensor] = scale;
+    for_each_of_item(item_chunks, [=](auto at) {
+        auto parameter = load(p, at);
+        auto velocity = load(buffer, at) * momentum + (load(g, at) + parameter * weight_decay) * scale;
         store(buffer, at, velocity);
-        store(p, at, parameter);
+        store(p, at, parameter - velocity * rate);
     });
 }

@@ -5,8 +5,8 @@ use rocl::element::Real;
 use rocl::ops::{self, AdamWSettings, ChunkTable, LarsSettings, LarsWorkspace, SgdSettings};
 use rocl::{Device, Tensor};
 
-/// Ragged tensors, some over several chunks, one empty.
-const LENGTHS: [usize; 8] = [1, 1024, 1025, 10, 0, 5000, 64, 100_000];
+/// Ragged tensors, some over several chunks, one empty, one of more items than a warp has lanes.
+const LENGTHS: [usize; 8] = [1, 1024, 1025, 10, 0, 5000, 64, 300_000];
 /// Tensors whose parameters, and whose gradients, start as zeros.
 const ZERO_P: usize = 3;
 const ZERO_G: usize = 6;
@@ -137,13 +137,15 @@ fn three_steps_equal_the_oracle() {
 }
 
 #[test]
-fn the_table_lays_tensors_out_in_chunks() {
+fn the_table_lays_tensors_out_in_chunks_and_cuts_them_into_items() {
     let device = Device::host().unwrap();
-    let table = ChunkTable::new(&device, &[1, 1024, 1025, 0, 3]).unwrap();
-    assert_eq!(table.offsets(), [0, 1024, 2048, 4096, 4096]);
-    assert_eq!(table.padded_len(), 5 * 1024);
-    assert_eq!(table.chunk_tensor.to_vec().unwrap(), [0, 1, 2, 2, 4]);
-    assert_eq!(table.tensor_chunks.to_vec().unwrap(), [0, 1, 2, 4, 4, 5]);
+    let table = ChunkTable::new(&device, &[1, 1024, 1025, 0, 8 * 1024, 17 * 1024 - 1, 3]).unwrap();
+    assert_eq!(table.offsets(), [0, 1024, 2048, 4096, 4096, 12_288, 29_696]);
+    assert_eq!(table.padded_len(), 30 * 1024);
+    assert_eq!((table.tensors(), table.items()), (7, 9));
+    assert_eq!(table.item_chunks.to_vec().unwrap(), [0, 1, 2, 4, 4, 12, 20, 28, 29, 30]);
+    assert_eq!(table.item_tensor.to_vec().unwrap(), [0, 1, 2, 3, 4, 5, 5, 5, 6]);
+    assert_eq!(table.tensor_items.to_vec().unwrap(), [0, 1, 2, 3, 4, 5, 8, 9]);
 }
 
 #[test]
