@@ -6,13 +6,20 @@
 
 constexpr int CHUNK = 1024;
 // As many as `ops` launches.
-constexpr int THREADS = 128;
+constexpr int THREADS = 128, WARPS = THREADS / 32;
+// A warp takes ROW elements at a time, each of its lanes SPAN. On the host, where lanes run one after the other, the first takes them all:
+// memory is then read in order. The sums stay the same, four to a lane.
+constexpr int ROW = 128, SPAN = PACKETS ? 4 : ROW;
 
-// f(At<4>) for the block's share of an item, which spans chunks item_chunks[item] to item_chunks[item + 1].
+DEVICE inline bool lane_works() { return lane_id() % (SPAN / 4) == 0; }
+
+// f(At<SPAN>) for the thread's share of the block's item, chunks item_chunks[item] to item_chunks[item + 1]; a warp has a contiguous quarter.
 template <typename F> DEVICE inline void for_each_of_item(const int32_t* item_chunks, F f) {
-    int64_t end = (int64_t)item_chunks[blockIdx.x + 1] * CHUNK;
+    if (!lane_works()) return;
+    int64_t first = item_chunks[blockIdx.x], share = (item_chunks[blockIdx.x + 1] - first) * (CHUNK / WARPS);
+    int64_t begin = first * CHUNK + warp_id() * share;
 #pragma unroll 4
-    for (int64_t i = (int64_t)item_chunks[blockIdx.x] * CHUNK + 4 * threadIdx.x; i < end; i += 4 * THREADS) f(At<4>{i});
+    for (int64_t i = begin + lane_id() * 4; i < begin + share; i += ROW) f(At<SPAN>{i});
 }
 
 // The sum of values[begin] to values[end - 1], for every lane of the warp.
@@ -25,14 +32,19 @@ DEVICE inline Real warp_total(const Real* values, int32_t begin, int32_t end) {
 // squares [2, items]: the sum of p * p and of g * g over each item. The first warp adds up the one, the second the other.
 COOPERATIVE_KERNEL(lars_norms)(const Real* p, const Real* g, const int32_t* item_chunks, Real* squares) {
     SHARED(Real, shared, 2 * THREADS);
-    Lanes<4> of_p = {}, of_g = {};
+    Lanes<SPAN> of_p = {}, of_g = {};
     for_each_of_item(item_chunks, [&](auto at) {
         auto parameter = load(p, at), gradient = load(g, at);
         of_p = of_p + parameter * parameter;
         of_g = of_g + gradient * gradient;
     });
-    shared[threadIdx.x] = (of_p[0] + of_p[1]) + (of_p[2] + of_p[3]);
-    shared[THREADS + threadIdx.x] = (of_g[0] + of_g[1]) + (of_g[2] + of_g[3]);
+    if (lane_works()) {
+        for (int k = 0; k < SPAN; k += 4) {
+            Real* lane = shared + threadIdx.x + k / 4;
+            lane[0] = (of_p[k] + of_p[k + 1]) + (of_p[k + 2] + of_p[k + 3]);
+            lane[THREADS] = (of_g[k] + of_g[k + 1]) + (of_g[k + 2] + of_g[k + 3]);
+        }
+    }
     __syncthreads();
     int which = warp_id();
     if (which < 2) {
@@ -59,7 +71,7 @@ COOPERATIVE_KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const Real
     Real p_norm = norms[0], g_norm = norms[1];
     bool adapts = p_norm > 0 && g_norm > 0;
     Real scale = adapts ? trust * p_norm / (g_norm + weight_decay * p_norm + epsilon) : (Real)1;
-    if (blockIdx.x == first_item && threadIdx.x == 0) scales[tensor] = scale;
+    if ((int32_t)blockIdx.x == first_item && threadIdx.x == 0) scales[tensor] = scale;
     for_each_of_item(item_chunks, [=](auto at) {
         auto parameter = load(p, at);
         auto velocity = load(buffer, at) * momentum + (load(g, at) + parameter * weight_decay) * scale;

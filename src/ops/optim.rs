@@ -13,11 +13,11 @@ use crate::{Device, Error, Result, Tensor};
 /// The granularity of an arena, in elements; as in `kernels/lars.cu`.
 pub const CHUNK: usize = 1024;
 /// The chunks of an item: few, so that items outnumber a GPU's multiprocessors; not one, so that a large tensor has few items to add up.
-const ITEM_CHUNKS: usize = 8;
+const ITEM_CHUNKS: usize = 16;
 /// Threads a block, one block an item; as in `kernels/lars.cu`.
 const THREADS: usize = 128;
 
-/// Where each parameter tensor lies in an arena, and how reductions over tensors are cut into items: up to eight consecutive chunks of
+/// Where each parameter tensor lies in an arena, and how reductions over tensors are cut into items: up to 16 consecutive chunks of
 /// one tensor each. Depends on the tensors' lengths only. A tensor without elements has one item without chunks.
 pub struct ChunkTable {
     /// The first chunk of each item, and the number of chunks, `[items + 1]`.
@@ -108,10 +108,7 @@ pub struct LarsWorkspace<R> {
 impl<R: Real> LarsWorkspace<R> {
     /// Room for an arena of this layout.
     pub fn new(device: &Device, table: &ChunkTable) -> Result<Self> {
-        Ok(Self {
-            squares: Tensor::zeros(device, [2, table.items()])?,
-            scales: Tensor::zeros(device, [table.tensors()])?,
-        })
+        Ok(Self { squares: Tensor::zeros(device, [2, table.items()])?, scales: Tensor::zeros(device, [table.tensors()])? })
     }
 }
 
