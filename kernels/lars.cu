@@ -13,32 +13,33 @@ constexpr int ROW = 128, SPAN = PACKETS ? 4 : ROW;
 
 DEVICE inline bool lane_works() { return lane_id() % (SPAN / 4) == 0; }
 
-// f(At<SPAN>) for the thread's share of the block's item, chunks item_chunks[item] to item_chunks[item + 1]; a warp has a contiguous quarter.
+// f(At<SPAN>) for the share of a thread that works in the block's item, which spans chunks item_chunks[item] to item_chunks[item + 1]. A
+// warp has a contiguous quarter of it.
 template <typename F> DEVICE inline void for_each_of_item(const int32_t* item_chunks, F f) {
-    if (!lane_works()) return;
     int64_t first = item_chunks[blockIdx.x], share = (item_chunks[blockIdx.x + 1] - first) * (CHUNK / WARPS);
     int64_t begin = first * CHUNK + warp_id() * share;
 #pragma unroll 4
     for (int64_t i = begin + lane_id() * 4; i < begin + share; i += ROW) f(At<SPAN>{i});
 }
 
-// The sum of values[begin] to values[end - 1], for every lane of the warp.
-DEVICE inline Real warp_total(const Real* values, int32_t begin, int32_t end) {
-    Real sum = 0;
-    for (int32_t i = begin + lane_id(); i < end; i += 32) sum += values[i];
-    return warp_sum(sum);
+// The sum of n numbers in shared memory, n a multiple of four: by one thread, which on the host is cheaper than shuffles.
+DEVICE inline Real sum_of(const Real* shared, int n) {
+    Lanes<4> sum = {};
+#pragma unroll 8
+    for (int i = 0; i < n; i += 4) sum = sum + load(shared, At<4>{i});
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-// squares [2, items]: the sum of p * p and of g * g over each item. The first warp adds up the one, the second the other.
+// squares [2, items]: the sums of p * p and of g * g over each item.
 COOPERATIVE_KERNEL(lars_norms)(const Real* p, const Real* g, const int32_t* item_chunks, Real* squares) {
     SHARED(Real, shared, 2 * THREADS);
-    Lanes<SPAN> of_p = {}, of_g = {};
-    for_each_of_item(item_chunks, [&](auto at) {
-        auto parameter = load(p, at), gradient = load(g, at);
-        of_p = of_p + parameter * parameter;
-        of_g = of_g + gradient * gradient;
-    });
     if (lane_works()) {
+        Lanes<SPAN> of_p = {}, of_g = {};
+        for_each_of_item(item_chunks, [&](auto at) {
+            auto parameter = load(p, at), gradient = load(g, at);
+            of_p = of_p + parameter * parameter;
+            of_g = of_g + gradient * gradient;
+        });
         for (int k = 0; k < SPAN; k += 4) {
             Real* lane = shared + threadIdx.x + k / 4;
             lane[0] = (of_p[k] + of_p[k + 1]) + (of_p[k + 2] + of_p[k + 3]);
@@ -47,10 +48,7 @@ COOPERATIVE_KERNEL(lars_norms)(const Real* p, const Real* g, const int32_t* item
     }
     __syncthreads();
     int which = warp_id();
-    if (which < 2) {
-        Real sum = warp_total(shared + which * THREADS, 0, THREADS);
-        if (lane_id() == 0) squares[which * (int64_t)gridDim.x + blockIdx.x] = sum;
-    }
+    if (which < 2 && lane_id() == 0) squares[which * (int64_t)gridDim.x + blockIdx.x] = sum_of(shared + which * THREADS, THREADS);
 }
 
 // scale = trust * |p| / (|g| + weight_decay * |p| + epsilon), or 1 where a norm is zero, stored in scales[tensor];
@@ -59,19 +57,22 @@ COOPERATIVE_KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const Real
                                 const int32_t* item_tensor, const int32_t* tensor_items, const int64_t* clock,
                                 const Real* learning_rates, int64_t steps, Real trust, Real momentum, Real weight_decay, Real epsilon,
                                 Real* scales) {
-    SHARED(Real, norms, 2);
-    int32_t tensor = item_tensor[blockIdx.x], first_item = tensor_items[tensor];
+    SHARED(Real, shared, 2 * 32);
+    int32_t tensor = item_tensor[blockIdx.x], first_item = tensor_items[tensor], last_item = tensor_items[tensor + 1];
+    // The first warp adds up the squares of p, the second those of g.
     int which = warp_id();
     if (which < 2) {
-        Real sum = warp_total(squares + which * (int64_t)gridDim.x, first_item, tensor_items[tensor + 1]);
-        if (lane_id() == 0) norms[which] = square_root(sum);
+        Real sum = 0;
+        for (int32_t i = first_item + lane_id(); i < last_item; i += 32) sum += squares[which * (int64_t)gridDim.x + i];
+        shared[threadIdx.x] = sum;
     }
-    Real rate = current_rate(learning_rates, clock, steps);
     __syncthreads();
-    Real p_norm = norms[0], g_norm = norms[1];
+    if (!lane_works()) return;
+    Real p_norm = square_root(sum_of(shared, 32)), g_norm = square_root(sum_of(shared + 32, 32));
     bool adapts = p_norm > 0 && g_norm > 0;
     Real scale = adapts ? trust * p_norm / (g_norm + weight_decay * p_norm + epsilon) : (Real)1;
     if ((int32_t)blockIdx.x == first_item && threadIdx.x == 0) scales[tensor] = scale;
+    Real rate = current_rate(learning_rates, clock, steps);
     for_each_of_item(item_chunks, [=](auto at) {
         auto parameter = load(p, at);
         auto velocity = load(buffer, at) * momentum + (load(g, at) + parameter * weight_decay) * scale;
