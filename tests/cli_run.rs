@@ -138,7 +138,7 @@ fn a_run_is_never_overwritten() {
     refused(&pretrain(&recipe, &out, &[]), 2, "holds a run already; add --resume to go on with it, or choose another --out");
     refused(&pretrain(&recipe, &out, &["--resume", "--seed", "5"]), 2, "train.seed is 5, not 0");
     refused(&pretrain(&recipe, &out, &["--resume", "--width", "4"]), 2, "network.width is 4, not 2");
-    refused(&pretrain(&recipe, &out, &["--resume", "--limit", "32"]), 2, "was trained on textures, 64 images");
+    refused(&["pretrain", "--out", &out, "--resume", "--limit", "32"], 2, "was trained on textures, 64 images");
     // A finished run has nothing left to do.
     succeeds(&pretrain(&recipe, &out, &["--resume"]));
     assert!(std::fs::read(&checkpoint).unwrap() == before);
@@ -166,7 +166,9 @@ fn an_interrupted_run_goes_on_where_it_was() {
     assert_eq!((job.code, job.stdout.as_str()), (Some(130), ""), "{}", job.stderr);
     assert!(job.stderr.contains("stopping after this step") && job.stderr.contains("--resume goes on"), "{}", job.stderr);
 
-    succeeds(&pretrain(&recipe, &cut, &["--resume"]));
+    // All settings are the checkpoint's; a recipe that is named is compared with them.
+    refused(&pretrain(&recipe, &cut, &["--resume"]), 2, "train.epochs is 1, not 6");
+    succeeds(&["pretrain", "--out", &cut, "--limit", "64", "--resume", "--quiet"]);
     let read = |run: &str, name: &str| std::fs::read(Path::new(run).join(name)).unwrap();
     assert!(read(&whole, "checkpoint.safetensors") == read(&cut, "checkpoint.safetensors"), "the resumed run ends elsewhere");
     let lines = |run: &str| -> Vec<Value> {

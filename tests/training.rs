@@ -243,9 +243,12 @@ fn the_views_of_attack_and_regulariser_are_those_asked_for() {
     assert!(to_itself.main.is_finite());
 }
 
+/// By how much the mean of eight steps has to fall. Such means scatter by some hundredths at this size; measured falls are 0.40 and 0.35.
+const MARGIN: f64 = 0.1;
+
 #[test]
 fn losses_fall() {
-    const STEPS: usize = 40;
+    const STEPS: usize = 60;
     let device = Device::host().unwrap();
     for method in [Method::Simclr, Method::Rocl] {
         let mut recipe = toy();
@@ -258,13 +261,9 @@ fn losses_fall() {
         let noted = run.noted(STEPS).unwrap().to_vec().unwrap();
         let mean = |steps: std::ops::Range<usize>| steps.map(|step| f64::from(noted[3 * step])).sum::<f64>() / 8.0;
         let (first, last) = (mean(0..8), mean(STEPS - 8..STEPS));
-        println!("{method:?}: {first:.3} to {last:.3}");
         assert!(last < first - MARGIN, "{method:?}: the loss went from {first} to {last}");
     }
 }
-
-/// Losses of single steps scatter by a few hundredths at this size; a run that learns gains several tenths.
-const MARGIN: f64 = 0.1;
 
 #[test]
 fn a_checkpoint_restores_the_same_features() {
