@@ -201,7 +201,11 @@ fn unusable_files_and_devices_are_explained() {
     let crowd = ["pretrain", "--recipe", &recipe, "--out", &out, "--threads", "1000000"];
     refused(&crowd, 2, "--threads is 1000000, but must be at most 1024; leave it out to use all cores");
     // The recipe is a file, and no folder can be made in it.
-    refused(&pretrain(&recipe, &path(Path::new(&recipe), "run"), &[]), 1, "choose another folder for the output");
+    refused(
+        &pretrain(&recipe, &path(Path::new(&recipe), "run"), &[]),
+        1,
+        "(Not a directory (os error 20)); choose another path for the output",
+    );
     refused(&pretrain(&recipe, &out, &["--resume"]), 1, "there is no such checkpoint");
     assert!(!Path::new(&out).exists(), "a refused run leaves nothing behind");
 
