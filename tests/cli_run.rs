@@ -109,7 +109,7 @@ fn from_training_to_accuracy_under_attack() {
         assert!(number(&report, "loss") > 0.0 && (0.0..=100.0).contains(&number(&report, "train_accuracy")));
         // The same again, as text: it says where the head is.
         let first = std::fs::read(&head).unwrap();
-        assert!(succeeds(&fit).contains(&format!("linear head on 64 images: loss ")));
+        assert!(succeeds(&fit).contains("linear head on 64 images: loss "));
         assert!(std::fs::read(&head).unwrap() == first, "the same fit gives the same head");
 
         let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &head, "--quiet"];
@@ -151,13 +151,14 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();
     let recipe = recipe(folder.path());
     let [whole, cut] = ["whole", "cut"].map(|name| path(folder.path(), name));
-    let epochs = ["--epochs", "6"];
+    let epochs = ["--epochs", "12"];
     succeeds(&pretrain(&recipe, &whole, &epochs));
 
-    let child = command(&pretrain(&recipe, &cut, &epochs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&pretrain(&recipe, &cut, &epochs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The log has a line when the first epoch is over.
     let log = folder.path().join("cut/metrics.jsonl");
     while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 2 {
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended before its first epoch did");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
@@ -167,7 +168,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     assert!(job.stderr.contains("stopping after this step") && job.stderr.contains("--resume goes on"), "{}", job.stderr);
 
     // All settings are the checkpoint's; a recipe that is named is compared with them.
-    refused(&pretrain(&recipe, &cut, &["--resume"]), 2, "train.epochs is 1, not 6");
+    refused(&pretrain(&recipe, &cut, &["--resume"]), 2, "train.epochs is 1, not 12");
     succeeds(&["pretrain", "--out", &cut, "--limit", "64", "--resume", "--quiet"]);
     let read = |run: &str, name: &str| std::fs::read(Path::new(run).join(name)).unwrap();
     assert!(read(&whole, "checkpoint.safetensors") == read(&cut, "checkpoint.safetensors"), "the resumed run ends elsewhere");
@@ -195,6 +196,16 @@ fn unusable_files_and_devices_are_explained() {
     ] {
         refused(&pretrain(&recipe, &out, &flags), 1, expected);
     }
+    let too_few = ["pretrain", "--recipe", &recipe, "--out", &out, "--limit", "8"];
+    refused(&too_few, 2, "the 8 training images do not fill one batch of 128; lower --batch-size to at most 8");
+    let crowd = ["pretrain", "--recipe", &recipe, "--out", &out, "--threads", "1000000"];
+    refused(&crowd, 2, "--threads is 1000000, but must be at most 1024; leave it out to use all cores");
+    // The recipe is a file, and no folder can be made in it.
+    refused(
+        &pretrain(&recipe, &path(Path::new(&recipe), "run"), &[]),
+        1,
+        "(Not a directory (os error 20)); choose another path for the output",
+    );
     refused(&pretrain(&recipe, &out, &["--resume"]), 1, "there is no such checkpoint");
     assert!(!Path::new(&out).exists(), "a refused run leaves nothing behind");
 

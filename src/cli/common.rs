@@ -12,6 +12,9 @@ use crate::recipe::Recipe;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Error, Result};
 
+/// Asking for more threads than any machine has would only exhaust its memory.
+const MOST_THREADS: usize = 1024;
+
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
@@ -113,9 +116,14 @@ impl Common {
     /// number of threads.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the threads cannot be started.
+    /// [`Error::Usage`] when the threads are too many or cannot be started.
     pub fn settle(self, recipe: Recipe, out: impl Into<PathBuf>) -> Result<Settings> {
         if let Some(threads) = self.threads {
+            if threads.get() > MOST_THREADS {
+                return Err(Error::Usage(format!(
+                    "--threads is {threads}, but must be at most {MOST_THREADS}; leave it out to use all cores"
+                )));
+            }
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
             pool.map_err(|error| Error::Usage(format!("--threads {threads} cannot be met ({error}); ask for fewer")))?;
         }
