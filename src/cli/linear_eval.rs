@@ -2,14 +2,15 @@
 
 use super::common::{Common, recipe_of};
 use super::output::{print, print_json};
-use crate::Result;
 use crate::data::Split;
 use crate::recipe::linear_eval::{Fit, fit_head};
 use crate::recipe::settings::Overrides;
-use crate::recipe::trained::{Encoder, HEAD};
+use crate::recipe::trained::{Encoder, HEAD, save_head};
 use crate::recipe::training::data_name;
+use crate::run::atomic;
 use crate::run::checkpoint::{Checkpoint, Kind, Meta};
 use crate::run::progress::Progress;
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -55,7 +56,12 @@ pub fn run(args: Args) -> Result<()> {
     }
     let overrides = Overrides { linear_epochs: epochs, linear_batch_size: common.batch_size, ..Overrides::default() };
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
+    let path = settings.out.join(HEAD);
+    if path.exists() {
+        return Err(Error::Usage(format!("{} is there already; choose another --out, or delete it", path.display())));
+    }
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
+    atomic::probe(&path)?;
     let encoder = Encoder::<f32>::load(&device, &settings.recipe, &checkpoint)?;
     let linear = &settings.recipe.linear_eval;
     let total = data.len() as u64 * (1 + u64::from(linear.epochs));
@@ -68,8 +74,7 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     progress.finish();
     let meta = Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data));
-    let path = settings.out.join(HEAD);
-    crate::recipe::trained::save_head(&head, meta, &path)?;
+    save_head(&head, meta, &path)?;
     if settings.json {
         return print_json(&Report { schema: 1, head: path, n: data.len(), fit });
     }

@@ -26,6 +26,16 @@ pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>
     sync_folder(&folder).map_err(|error| failure(path, &error))
 }
 
+/// Finds out, before hours of work, whether the file at `path` can be written: creates its folder, and a file beside it that it removes again.
+///
+/// # Errors
+/// As [`write`].
+pub fn probe(path: &Path) -> Result<()> {
+    let part = part_of(path);
+    let probed = fs::create_dir_all(folder_of(path)).and_then(|()| File::create(&part)).and_then(|_| fs::remove_file(&part));
+    probed.map_err(|error| failure(path, &error))
+}
+
 fn write_synced(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     content(&mut file)?;
