@@ -24,12 +24,9 @@ pub struct Common {
     /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<String>,
-    /// Where to compute: auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub device: DeviceChoice,
-    /// Arithmetic: fp32, tf32, fp16 or bf16
-    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true, default_value = "fp32")]
-    pub precision: Precision,
+    /// Where and how to compute
+    #[command(flatten)]
+    pub computing: Computing,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -39,9 +36,6 @@ pub struct Common {
     /// Use only the first N images of each split
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
-    /// CPU threads; all cores by default
-    #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -50,31 +44,21 @@ pub struct Common {
     pub quiet: bool,
 }
 
-/// What a subcommand works with once recipe, checkpoint and flags are put together.
-#[derive(Debug)]
-pub struct Settings {
-    /// All hyper-parameters, flags applied.
-    pub recipe: Recipe,
-    /// Seed of this command; the recipe's own unless given.
-    pub seed: u64,
-    /// Where the images are.
-    pub data: Source,
-    /// Folder for all results.
-    pub out: PathBuf,
-    /// Where to compute.
+/// Where and how to compute.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Computing {
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Arithmetic of convolutions and products.
+    /// Arithmetic: fp32, tf32, fp16 or bf16
+    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true, default_value = "fp32")]
     pub precision: Precision,
-    /// Images to use of each split; all when absent.
-    pub limit: Option<usize>,
-    /// Print the result as JSON.
-    pub json: bool,
-    /// Show no progress.
-    pub quiet: bool,
-    threads: usize,
+    /// CPU threads; all cores by default
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
 }
 
-impl Settings {
+impl Computing {
     /// Opens the device, and refuses a precision it does not run.
     ///
     /// # Errors
@@ -88,7 +72,38 @@ impl Settings {
                 "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32".to_owned(),
             ));
         }
-        Device::host_with(HostOptions { threads: self.threads, ..HostOptions::default() })
+        Device::host_with(HostOptions { threads: self.threads.map_or(0, NonZeroUsize::get), ..HostOptions::default() })
+    }
+}
+
+/// What a subcommand works with once recipe, checkpoint and flags are put together.
+#[derive(Debug)]
+pub struct Settings {
+    /// All hyper-parameters, flags applied.
+    pub recipe: Recipe,
+    /// Seed of this command; the recipe's own unless given.
+    pub seed: u64,
+    /// Where the images are.
+    pub data: Source,
+    /// Folder for all results.
+    pub out: PathBuf,
+    /// Where and how to compute.
+    pub computing: Computing,
+    /// Images to use of each split; all when absent.
+    pub limit: Option<usize>,
+    /// Print the result as JSON.
+    pub json: bool,
+    /// Show no progress.
+    pub quiet: bool,
+}
+
+impl Settings {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// Those of [`Computing::device`].
+    pub fn device(&self) -> Result<Device> {
+        self.computing.device()
     }
 
     /// Opens a split of the data, within the limit.
@@ -115,7 +130,7 @@ impl Common {
     /// # Errors
     /// [`Error::Usage`] when the threads cannot be started.
     pub fn settle(self, recipe: Recipe, out: impl Into<PathBuf>) -> Result<Settings> {
-        if let Some(threads) = self.threads {
+        if let Some(threads) = self.computing.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
             pool.map_err(|error| Error::Usage(format!("--threads {threads} cannot be met ({error}); ask for fewer")))?;
         }
@@ -124,12 +139,10 @@ impl Common {
             recipe,
             data: self.data,
             out: self.out.unwrap_or_else(|| out.into()),
-            device: self.device,
-            precision: self.precision,
+            computing: self.computing,
             limit: self.limit.map(NonZeroUsize::get),
             json: self.json,
             quiet: self.quiet,
-            threads: self.threads.map_or(0, NonZeroUsize::get),
         })
     }
 }

@@ -1,0 +1,133 @@
+//! The instance-wise attack of pretraining, and PGD on the linear classifier.
+
+use super::recording::{at, native};
+use super::row::{Measure, Row, median, relative_l2};
+use super::{Session, nearer, widened};
+use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, InstanceBuffers, InstanceObjective, LinfPgd, Objective};
+use crate::element::{Element, Real};
+use crate::{Result, Tensor, ops};
+
+pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
+    let mut rows = instance(session)?;
+    rows.extend(classifier(session)?);
+    Ok(rows)
+}
+
+fn instance<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
+    let Session { device, recording, .. } = *session;
+    let buffers = InstanceBuffers::new(device, session.batch(), session.recipe.network.projection as usize)?;
+    let target = recording.images(device, "in/x2")?;
+    let loss = &*session.losses.attack_loss;
+    let mut objective = InstanceObjective::new(&session.folded, &session.projector, loss, &buffers, &target)?;
+    let mut rows = teacher_forced(session, "attack", &mut objective, 1.0)?;
+
+    let clean = recording.images::<T::Real>(device, "in/x1")?;
+    let x = Tensor::zeros(device, clean.shape())?;
+    session.losses.attack.perturb(&clean, &mut objective, &x)?;
+    let steps = session.recipe.attack.steps as usize;
+    let step_size = session.recipe.attack.step_size.value();
+    let expected = native(&at(recording.get("attack/x_traj")?, steps));
+    rows.push(adversary(session, "attack/x_traj, the final adversary", &x, &expected, step_size)?);
+    Ok(rows)
+}
+
+/// Loss and gradient at every recorded image, so that one step's deviation does not carry over to the next.
+fn teacher_forced<T: Element>(
+    session: &Session<T>,
+    prefix: &str,
+    objective: &mut dyn Objective<T::Real>,
+    weight: f64,
+) -> Result<Vec<Row>> {
+    let Session { device, recording, tolerances, .. } = *session;
+    let (loss, gradient, trajectory) = (format!("{prefix}/loss"), format!("{prefix}/grad"), format!("{prefix}/x_traj"));
+    let (mut loss_errors, mut gradient_errors) = (Vec::new(), Vec::new());
+    for step in 0..recording.get(&loss)?.values.len() {
+        let x = recording.image_at::<T::Real>(device, &trajectory, step)?;
+        let d_x = Tensor::zeros(device, x.shape())?;
+        objective.gradient(&x, &d_x)?;
+        let nearest = |name: &str, found: &[f64]| -> Result<f64> {
+            let truths = recording.truths(name)?;
+            // The f64 companion may have been recorded at some of the steps only.
+            let errors = truths
+                .into_iter()
+                .filter(|truth| truth.shape[0] > step)
+                .map(|truth| relative_l2(found, &native(&at(truth, step))));
+            Ok(errors.fold(f64::INFINITY, nearer))
+        };
+        let found: Vec<f64> = widened(objective.loss())?.iter().map(|l| l * weight).collect();
+        loss_errors.push(nearest(&loss, &found)?);
+        if recording.has(&gradient) {
+            gradient_errors.push(nearest(&gradient, &widened(&d_x)?)?);
+        }
+    }
+    let worst = |errors: &[f64]| errors.iter().copied().fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a });
+    let mut rows = vec![Row::new(&loss, Measure::Worst, worst(&loss_errors), tolerances.forward)];
+    if !gradient_errors.is_empty() {
+        rows.push(Row::new(&gradient, Measure::Median, median(&gradient_errors), tolerances.forward));
+        rows.push(Row::new(gradient, Measure::Worst, worst(&gradient_errors), tolerances.step));
+    }
+    Ok(rows)
+}
+
+fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
+    let Session { device, recording, tolerances, .. } = *session;
+    let batch = session.batch();
+    let buffers = ClassifierBuffers::new(device, batch, session.head.features())?;
+    let labels = recording.labels(device)?;
+    let mut objective = ClassifierObjective::new(&session.folded, &session.head, &buffers, &labels, batch);
+    // The recording has the mean over the batch, the objective the sum.
+    let mean = 1.0 / batch as f64;
+    let mut rows = Vec::new();
+
+    let clean = recording.images::<T::Real>(device, "in/x1")?;
+    let gradient = Tensor::zeros(device, clean.shape())?;
+    objective.gradient(&clean, &gradient)?;
+    let found: Vec<f64> = widened(&gradient)?.iter().map(|g| g * mean).collect();
+    let error = session.error("pgd20/grad0", &found)?;
+    rows.push(Row::new("pgd20/grad0", Measure::RelativeL2, error, tolerances.step.min(1e-3)));
+    if recording.has("pgd20/x_traj") {
+        rows.extend(teacher_forced(session, "pgd20", &mut objective, mean)?);
+    }
+
+    let (epsilon, step_size) = (session.recipe.attack.epsilon.value(), recording.setting("eps")? / 10.0);
+    let steps = recording.get("pgd20/loss")?.values.len();
+    let attack = LinfPgd::<T::Real>::new(device, batch, epsilon, step_size, steps, None)?;
+    let x = Tensor::zeros(device, clean.shape())?;
+    attack.perturb(&clean, &mut objective, &x)?;
+    rows.push(adversary(session, "pgd20/x_final", &x, &recording.native("pgd20/x_final")?, step_size)?);
+    let features = session.folded.forward(&session.stored(&recording.images(device, "pgd20/x_final")?)?)?;
+    rows.push(session.row("pgd20/logits_adv", &session.head.forward(&features)?)?);
+
+    if recording.has("pgd20rs/x0") {
+        let x = recording.images::<T::Real>(device, "pgd20rs/x0")?;
+        for _ in 0..steps {
+            attack.step(&clean, &mut objective, &x)?;
+        }
+        rows.push(adversary(session, "pgd20rs/x_final", &x, &recording.native("pgd20rs/x_final")?, step_size)?);
+        let noise = Tensor::<T::Real>::zeros(device, clean.shape())?;
+        noise.copy_from(&recording.images(device, "pgd20rs/noise")?)?;
+        rows.push(start(session, &clean, &noise)?);
+    }
+    Ok(rows)
+}
+
+/// A free-running adversary, by the fraction of its pixels that went another way.
+fn adversary<T: Element>(session: &Session<T>, name: &str, x: &Tensor<T::Real>, expected: &[f64], step_size: f64) -> Result<Row> {
+    let found = widened(x)?;
+    let differing = found.iter().zip(expected).filter(|(f, e)| !((**f - **e).abs() <= 0.5 * step_size)).count();
+    let fraction = differing as f64 / expected.len() as f64;
+    Ok(Row::new(name, Measure::Pixels, fraction, session.tolerances.pixels))
+}
+
+/// x₀ from the recorded noise: the clamp of a random start is a PGD step whose displacement is the noise itself.
+fn start<T: Element>(session: &Session<T>, clean: &Tensor<T::Real>, noise: &Tensor<T::Real>) -> Result<Row> {
+    let (clean, noise) = (widened(clean)?, widened(noise)?);
+    let sum: Vec<T::Real> = clean.iter().zip(&noise).map(|(c, n)| T::Real::from_f64(c + n)).collect();
+    let shape = session.recording.get("in/x1")?.shape.len();
+    debug_assert_eq!(shape, 4);
+    let x = Tensor::from_slice(session.device, [session.batch(), 32, 32, 3], &sum)?;
+    let clean = Tensor::from_slice(session.device, x.shape(), &clean.iter().map(|&c| T::Real::from_f64(c)).collect::<Vec<_>>())?;
+    let still = Tensor::zeros(session.device, x.shape())?;
+    ops::pgd_linf_step(&x, &still, &clean, T::Real::ZERO, T::Real::from_f64(session.recipe.attack.epsilon.value()))?;
+    session.row("pgd20rs/x0", &x)
+}

@@ -1,0 +1,50 @@
+//! The model in inference form, and the contrastive loss on given embeddings.
+
+use super::recording::reals;
+use super::row::{Measure, Row};
+use super::{Session, widened};
+use crate::element::Element;
+use crate::{Result, Tensor};
+
+pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for view in ["x1", "x2"] {
+        rows.extend(embeddings(session, view)?);
+    }
+    for views in [2, 3] {
+        rows.extend(contrastive(session, views)?);
+    }
+    Ok(rows)
+}
+
+fn embeddings<T: Element>(session: &Session<T>, view: &str) -> Result<Vec<Row>> {
+    let images = session.recording.images::<T::Real>(session.device, &format!("in/{view}"))?;
+    let features = session.folded.forward(&session.stored(&images)?)?;
+    let mut rows = Vec::new();
+    for (index, activation) in session.folded.layer_outputs(session.batch())?.into_iter().enumerate() {
+        let name = format!("eval/{view}/internal{index}");
+        if session.recording.has(&name) {
+            rows.push(session.row(&name, &activation)?);
+        }
+    }
+    rows.push(session.row(&format!("eval/{view}/feat"), &features)?);
+    rows.push(session.row(&format!("eval/{view}/proj"), &session.projector.forward(&features)?)?);
+    rows.push(session.row(&format!("eval/{view}/logits"), &session.head.forward(&features)?)?);
+    Ok(rows)
+}
+
+/// Loss and gradient with keys detached, at the recorded embeddings.
+fn contrastive<T: Element>(session: &Session<T>, views: usize) -> Result<Vec<Row>> {
+    let name = |what: &str| format!("nt/{views}view/{what}");
+    let recorded = session.recording.get(&name("z"))?;
+    let z = Tensor::<T::Real>::from_slice(session.device, [recorded.shape[0], recorded.shape[1]], &reals(&recorded.values))?;
+    let (d_z, loss) = (Tensor::zeros(session.device, z.shape())?, Tensor::zeros(session.device, [1])?);
+    let function = if views == 2 { &session.losses.regularizer } else { &session.losses.loss };
+    function.evaluate(&z, views, 1.0, &d_z, z.rows_len(), &loss)?;
+    let mut rows = Vec::new();
+    for (what, found) in [("loss", &loss), ("grad_z", &d_z)] {
+        let error = session.error(&name(what), &widened(found)?)?;
+        rows.push(Row::new(name(what), Measure::RelativeL2, error, session.tolerances.forward));
+    }
+    Ok(rows)
+}
