@@ -12,8 +12,11 @@ pub enum Measure {
     Median,
     /// The largest of relative errors over tensors or steps.
     Worst,
-    /// The fraction of pixels that differ by more than half a step of the attack.
-    Pixels,
+    /// The fraction of pixels that differ by more than half a step of the attack, in the median image: where a ReLU of one image falls on its other
+    /// side, that image's adversary goes its own way and the others' do not.
+    MedianImage,
+    /// The largest fraction of pixels that differ by more than half a step, over the steps of an attack each begun at the recorded image.
+    WorstStep,
 }
 
 impl Measure {
@@ -23,7 +26,8 @@ impl Measure {
             Self::RelativeL2 => "relative L2",
             Self::Median => "median relative L2",
             Self::Worst => "worst relative L2",
-            Self::Pixels => "differing pixels",
+            Self::MedianImage => "pixels, median image",
+            Self::WorstStep => "pixels, worst step",
         }
     }
 }
@@ -63,7 +67,7 @@ pub struct Tolerances {
     pub step: f64,
     /// Any one parameter's gradient.
     pub parameter: f64,
-    /// Pixels of a free-running adversary: a sign flips where the gradient is within rounding of zero, and its pixel goes its own way from there.
+    /// Pixels of an image's free-running adversary: a sign flips where the gradient is within rounding of zero.
     pub pixels: f64,
 }
 
