@@ -1,57 +1,82 @@
-// LARS (You et al. 2017) over a flat arena: every tensor fills whole chunks of 1024 elements, padded with zeros. Three launches:
-// partial sums of squares (reads p and g), one scale per tensor (reads 1/64 of that), the update (reads p, g, buffer; writes p, buffer).
+// LARS (You et al. 2017) over a flat arena: every tensor fills whole chunks of 1024 elements, padded with zeros, and is cut into items of
+// a few chunks, a block each. Two launches: the items' sums of squares (reads p and g), then the update (reads p, g and buffer, writes
+// p and buffer), where every block adds up the sums of its tensor for itself: few numbers, in an order that depends on shapes only.
 #include "rocl.cuh"
 #include "clock.cuh"
 
 constexpr int CHUNK = 1024;
-// Partial sums per chunk: enough threads to fill a GPU, each of 8 neighbours reading 16 of 128 consecutive bytes.
-constexpr int PARTIALS = 8;
+// As many as `ops` launches.
+constexpr int THREADS = 128, WARPS = THREADS / 32;
+// A warp takes ROW elements at a time, each of its lanes SPAN. On the host, where lanes run one after the other, the first takes them all:
+// memory is then read in order. The sums stay the same, four to a lane.
+constexpr int ROW = 128, SPAN = PACKETS ? 4 : ROW;
 
-// p_squares, g_squares [chunks, PARTIALS]: sums of squares of every eighth group of four elements of a chunk.
-KERNEL(lars_squares)(const Real* p, const Real* g, int64_t chunks, Real* p_squares, Real* g_squares) {
-    for_each(chunks * PARTIALS, [=](int64_t item) {
-        int64_t first = item / PARTIALS * CHUNK + item % PARTIALS * 4;
-        Lanes<4> of_p = {}, of_g = {};
-        for (int i = 0; i < CHUNK; i += 4 * PARTIALS) {
-            auto parameter = load(p, At<4>{first + i}), gradient = load(g, At<4>{first + i});
-            for (int k = 0; k < 4; ++k) {
-                of_p[k] = multiply_add(parameter[k], parameter[k], of_p[k]);
-                of_g[k] = multiply_add(gradient[k], gradient[k], of_g[k]);
-            }
-        }
-        p_squares[item] = (of_p[0] + of_p[1]) + (of_p[2] + of_p[3]);
-        g_squares[item] = (of_g[0] + of_g[1]) + (of_g[2] + of_g[3]);
-    });
+DEVICE inline bool lane_works() { return lane_id() % (SPAN / 4) == 0; }
+
+// f(At<SPAN>) for the share of a thread that works in the block's item, which spans chunks item_chunks[item] to item_chunks[item + 1]. A
+// warp has a contiguous quarter of it.
+template <typename F> DEVICE inline void for_each_of_item(const int32_t* item_chunks, F f) {
+    int64_t first = item_chunks[blockIdx.x], share = (item_chunks[blockIdx.x + 1] - first) * (CHUNK / WARPS);
+    int64_t begin = first * CHUNK + warp_id() * share;
+#pragma unroll 4
+    for (int64_t i = begin + lane_id() * 4; i < begin + share; i += ROW) f(At<SPAN>{i});
 }
 
-// scales[t] = trust * |p| / (|g| + weight_decay * |p| + epsilon), or 1 where a norm is zero. A block per tensor.
-COOPERATIVE_KERNEL(lars_scales)(const Real* p_squares, const Real* g_squares, const int32_t* tensor_chunks, Real trust,
-                                Real weight_decay, Real epsilon, Real* scales) {
-    SHARED(Real, p_scratch, 256);
-    SHARED(Real, g_scratch, 256);
-    int64_t begin = (int64_t)tensor_chunks[blockIdx.x] * PARTIALS, end = (int64_t)tensor_chunks[blockIdx.x + 1] * PARTIALS;
-    Real of_p = 0, of_g = 0;
-    for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
-        of_p += p_squares[i];
-        of_g += g_squares[i];
+// The sum of n numbers in shared memory, n a multiple of four: by one thread, which on the host is cheaper than shuffles.
+DEVICE inline Real sum_of(const Real* shared, int n) {
+    Lanes<4> sum = {};
+#pragma unroll 8
+    for (int i = 0; i < n; i += 4) sum = sum + load(shared, At<4>{i});
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+// squares [2, items]: the sums of p * p and of g * g over each item.
+COOPERATIVE_KERNEL(lars_norms)(const Real* p, const Real* g, const int32_t* item_chunks, Real* squares) {
+    SHARED(Real, shared, 2 * THREADS);
+    if (lane_works()) {
+        Lanes<SPAN> of_p = {}, of_g = {};
+        for_each_of_item(item_chunks, [&](auto at) {
+            auto parameter = load(p, at), gradient = load(g, at);
+            of_p = of_p + parameter * parameter;
+            of_g = of_g + gradient * gradient;
+        });
+        for (int k = 0; k < SPAN; k += 4) {
+            Real* lane = shared + threadIdx.x + k / 4;
+            lane[0] = (of_p[k] + of_p[k + 1]) + (of_p[k + 2] + of_p[k + 3]);
+            lane[THREADS] = (of_g[k] + of_g[k + 1]) + (of_g[k + 2] + of_g[k + 3]);
+        }
     }
-    Real p_norm = square_root(block_sum(of_p, p_scratch)), g_norm = square_root(block_sum(of_g, g_scratch));
-    bool adapts = p_norm > 0 && g_norm > 0;
-    if (threadIdx.x == 0) scales[blockIdx.x] = adapts ? trust * p_norm / (g_norm + weight_decay * p_norm + epsilon) : (Real)1;
+    __syncthreads();
+    int which = warp_id();
+    if (which < 2 && lane_id() == 0) squares[which * (int64_t)gridDim.x + blockIdx.x] = sum_of(shared + which * THREADS, THREADS);
 }
 
+// scale = trust * |p| / (|g| + weight_decay * |p| + epsilon), or 1 where a norm is zero, stored in scales[tensor];
 // buffer <- momentum * buffer + (g + weight_decay * p) * scale; p <- p - rate * buffer. The buffer starts at zero.
-KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const int32_t* chunk_tensor, const Real* scales, const int64_t* clock,
-                    const Real* learning_rates, int64_t steps, Real momentum, Real weight_decay, int64_t chunks) {
+COOPERATIVE_KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const Real* squares, const int32_t* item_chunks,
+                                const int32_t* item_tensor, const int32_t* tensor_items, const int64_t* clock,
+                                const Real* learning_rates, int64_t steps, Real trust, Real momentum, Real weight_decay, Real epsilon,
+                                Real* scales) {
+    SHARED(Real, shared, 2 * 32);
+    int32_t tensor = item_tensor[blockIdx.x], first_item = tensor_items[tensor], last_item = tensor_items[tensor + 1];
+    // The first warp adds up the squares of p, the second those of g.
+    int which = warp_id();
+    if (which < 2) {
+        Real sum = 0;
+        for (int32_t i = first_item + lane_id(); i < last_item; i += 32) sum += squares[which * (int64_t)gridDim.x + i];
+        shared[threadIdx.x] = sum;
+    }
+    __syncthreads();
+    if (!lane_works()) return;
+    Real p_norm = square_root(sum_of(shared, 32)), g_norm = square_root(sum_of(shared + 32, 32));
+    bool adapts = p_norm > 0 && g_norm > 0;
+    Real scale = adapts ? trust * p_norm / (g_norm + weight_decay * p_norm + epsilon) : (Real)1;
+    if ((int32_t)blockIdx.x == first_item && threadIdx.x == 0) scales[tensor] = scale;
     Real rate = current_rate(learning_rates, clock, steps);
-    for_each_row_channel(chunks, CHUNK, [=](auto at) {
-        Real scale = scales[chunk_tensor[at.row]];
-        auto parameter = load(p, at), velocity = load(buffer, at), gradient = load(g, at);
-        for (int k = 0; k < at.lanes; ++k) {
-            velocity[k] = momentum * velocity[k] + (gradient[k] + weight_decay * parameter[k]) * scale;
-            parameter[k] -= rate * velocity[k];
-        }
+    for_each_of_item(item_chunks, [=](auto at) {
+        auto parameter = load(p, at);
+        auto velocity = load(buffer, at) * momentum + (load(g, at) + parameter * weight_decay) * scale;
         store(buffer, at, velocity);
-        store(p, at, parameter);
+        store(p, at, parameter - velocity * rate);
     });
 }

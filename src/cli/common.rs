@@ -12,6 +12,9 @@ use crate::recipe::Recipe;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Error, Result};
 
+/// Asking for more threads than any machine has would only exhaust its memory.
+const MOST_THREADS: usize = 1024;
+
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
@@ -72,7 +75,17 @@ impl Computing {
                 "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32".to_owned(),
             ));
         }
-        Device::host_with(HostOptions { threads: self.threads.map_or(0, NonZeroUsize::get), ..HostOptions::default() })
+        Device::host_with(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::default() })
+    }
+
+    /// The number of CPU threads asked for.
+    fn threads(&self) -> Result<Option<usize>> {
+        match self.threads.map(NonZeroUsize::get) {
+            Some(threads) if threads > MOST_THREADS => Err(Error::Usage(format!(
+                "--threads is {threads}, but must be at most {MOST_THREADS}; leave it out to use all cores"
+            ))),
+            threads => Ok(threads),
+        }
     }
 }
 
@@ -128,10 +141,10 @@ impl Common {
     /// number of threads.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the threads cannot be started.
+    /// [`Error::Usage`] when the threads are too many or cannot be started.
     pub fn settle(self, recipe: Recipe, out: impl Into<PathBuf>) -> Result<Settings> {
-        if let Some(threads) = self.computing.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+        if let Some(threads) = self.computing.threads()? {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             pool.map_err(|error| Error::Usage(format!("--threads {threads} cannot be met ({error}); ask for fewer")))?;
         }
         Ok(Settings {

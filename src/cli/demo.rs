@@ -19,6 +19,9 @@ Examples:
 /// Images the demonstration trains on unless --limit says otherwise.
 const TRAINING_IMAGES: usize = 4000;
 
+/// Steps of the attack whose accuracies the summary has, as its keys say.
+const STEPS: u32 = 20;
+
 /// Train SimCLR and RoCL on textures, attack both, compare; takes minutes
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -63,6 +66,12 @@ pub fn run(args: Args) -> Result<()> {
     let Args { common, epochs, width } = args;
     let overrides = Overrides { seed: common.seed, batch_size: common.batch_size, epochs, width, ..Overrides::default() };
     let recipe = common.recipe_or("demo@1")?.with(&overrides)?;
+    if recipe.evaluate.steps != STEPS {
+        let steps = recipe.evaluate.steps;
+        return Err(Error::Usage(format!(
+            "the demonstration reports PGD-{STEPS}, but evaluate.steps is {steps}; set it to {STEPS}"
+        )));
+    }
     let settings = common.settle(recipe, "rocl-demo")?;
     for method in METHODS {
         let path = settings.out.join(method.name()).join(CHECKPOINT);
@@ -80,7 +89,7 @@ pub fn run(args: Args) -> Result<()> {
     if settings.json {
         return print_json(&summary);
     }
-    let mut table = Table::new(["model", "clean", &format!("PGD-20, ε {}", summary.epsilon)]);
+    let mut table = Table::new(["model", "clean", &format!("PGD-{STEPS}, ε {}", summary.epsilon)]);
     for model in &summary.models {
         table.row([model.name.to_owned(), format!("{:.1} %", model.clean), format!("{:.1} %", model.pgd20)]);
     }

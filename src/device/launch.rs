@@ -27,14 +27,14 @@ pub(crate) type HostEntry = unsafe extern "C" fn(slots: *const u64);
 /// The logical shape of a launch; the device maps it to a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Independent items: `for_each(n)`.
-    Items(usize),
+    /// Independent items: `for_each(n)`, each as much work as this many elements.
+    Items(usize, usize),
     /// A flat array of elements: `for_each_vector(n)`.
     Elements(usize),
     /// A matrix: `for_each_row_channel(rows, channels)`.
     RowsChannels(usize, usize),
-    /// Channels of items: `for_each_item_channels(items, channels)`.
-    ItemsChannels(usize, usize),
+    /// Channels of items: `for_each_item_channels(items, channels)`, with this many elements to each channel of an item.
+    ItemsChannels(usize, usize, usize),
     /// Cooperative blocks: this many, of this many threads (a multiple of 32, at most 256).
     Blocks(usize, usize),
 }

@@ -105,7 +105,7 @@ pub fn bn_statistics<T: Element>(
     let (chunks, [means, deviations]) = (Chunks::of(rows, channels), &saved.partials);
     let (size, count) = (chunks.size as i64, chunks.count as i64);
     launch::bn_statistics_partial(
-        Work::ItemsChannels(chunks.count, channels),
+        Work::ItemsChannels(chunks.count, channels, chunks.size),
         x,
         means,
         deviations,
@@ -187,7 +187,7 @@ pub fn bn_backward<T: Element>(
 
     let (chunks, [sums, products]) = (Chunks::of(rows, channels), &saved.partials);
     launch::bn_backward_partial(
-        Work::ItemsChannels(chunks.count, channels),
+        Work::ItemsChannels(chunks.count, channels, chunks.size),
         dy,
         x,
         mask,

@@ -18,5 +18,5 @@ pub fn record_step<R: Real>(values: &Tensor<R>, log: &Tensor<R>, clock: &Tensor<
     let [steps, count] = log.dims_of(OP)?;
     has_shape(OP, "values", values, &[count])?;
     let count = i32::try_from(count).map_err(|_| Error::shape(OP, format!("{count} values are too many for one step")))?;
-    launch::record_step(Work::Items(1), clock, values, count, steps as i64, log)
+    launch::record_step(Work::Items(1, 1), clock, values, count, steps as i64, log)
 }

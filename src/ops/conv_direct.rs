@@ -57,13 +57,18 @@ impl Sizes {
             out_width: int(q)?,
         })
     }
+
+    /// The pixels under a filter.
+    fn filter_size(&self) -> usize {
+        self.filter_height as usize * self.filter_width as usize
+    }
 }
 
 /// y = `x` ∗ `filter`: `[n, h, w, c]` and `[k, r, s, c]` to `[n, p, q, k]`, with p = (h + 2·`pad` − r) / `stride` + 1 and q likewise.
 pub fn conv_direct_fprop<T: Element>(x: &Tensor<T>, filter: &Tensor<T>, stride: usize, pad: usize, y: &Tensor<T>) -> Result<()> {
     let z = Sizes::of("conv_direct_fprop", ("x", x), ("filter", filter), ("y", y), stride, pad)?;
     launch::conv_direct_fprop(
-        Work::Items(y.len()),
+        Work::Items(y.len(), z.filter_size() * z.channels as usize),
         x,
         filter,
         y,
@@ -91,7 +96,7 @@ pub fn conv_direct_dgrad<T: Element>(
 ) -> Result<()> {
     let z = Sizes::of("conv_direct_dgrad", ("dx", dx), ("filter", filter), ("dy", dy), stride, pad)?;
     launch::conv_direct_dgrad(
-        Work::Items(dx.len()),
+        Work::Items(dx.len(), z.filter_size() * z.filters as usize),
         dy,
         filter,
         dx,
@@ -120,7 +125,7 @@ pub fn conv_direct_wgrad<T: Element>(
 ) -> Result<()> {
     let z = Sizes::of("conv_direct_wgrad", ("x", x), ("dw", dw), ("dy", dy), stride, pad)?;
     launch::conv_direct_wgrad(
-        Work::Items(dw.len()),
+        Work::Items(dw.len(), z.images as usize * z.out_height as usize * z.out_width as usize),
         x,
         dy,
         dw,

@@ -35,10 +35,12 @@ pub fn cross_entropy<R: Real>(
     if n_valid == 0 || n_valid > n || classes == 0 {
         return Err(Error::shape(OP, format!("{n_valid} valid rows cannot be averaged over in logits of {:?}", logits.shape())));
     }
+    // An exponential, and here there are two, is as much work as some 16 plain elements.
+    let work = Work::Items(n, 32 * classes);
     let classes = i32::try_from(classes).map_err(|_| Error::shape(OP, format!("{classes} classes are too many")))?;
     let row_weight = weight / n_valid as f64;
     launch::cross_entropy(
-        Work::Items(n),
+        work,
         logits,
         labels,
         classes,

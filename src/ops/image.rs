@@ -68,6 +68,6 @@ pub fn gather_labels(labels: &Tensor<i32>, indices: &Tensor<i32>, clock: &Tensor
     const OP: &str = "gather_labels";
     let ([count], [batch]) = (labels.dims_of(OP)?, out.dims_of(OP)?);
     gather_sizes(OP, count, indices, clock, batch)?;
-    let work = Work::Items(batch);
+    let work = Work::Items(batch, 1);
     launch::gather_labels(work, labels, indices, clock, out, count as i64, indices.len() as i64, batch as i64)
 }

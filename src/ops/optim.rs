@@ -12,15 +12,20 @@ use crate::{Device, Error, Result, Tensor};
 
 /// The granularity of an arena, in elements; as in `kernels/lars.cu`.
 pub const CHUNK: usize = 1024;
-/// Partial sums per chunk; as in `kernels/lars.cu`.
-const PARTIALS: usize = 8;
+/// The chunks of an item: few, so that items outnumber a GPU's multiprocessors; not one, so that a large tensor has few items to add up.
+const ITEM_CHUNKS: usize = 16;
+/// Threads a block, one block an item; as in `kernels/lars.cu`.
+const THREADS: usize = 128;
 
-/// Where each parameter tensor lies in an arena.
+/// Where each parameter tensor lies in an arena, and how reductions over tensors are cut into items: up to 16 consecutive chunks of
+/// one tensor each. Depends on the tensors' lengths only. A tensor without elements has one item without chunks.
 pub struct ChunkTable {
-    /// The tensor each chunk belongs to, `[chunks]`.
-    pub chunk_tensor: Tensor<i32>,
-    /// The first chunk of each tensor, and the number of chunks, `[tensors + 1]`.
-    pub tensor_chunks: Tensor<i32>,
+    /// The first chunk of each item, and the number of chunks, `[items + 1]`.
+    pub item_chunks: Tensor<i32>,
+    /// The tensor each item belongs to, `[items]`.
+    pub item_tensor: Tensor<i32>,
+    /// The first item of each tensor, and the number of items, `[tensors + 1]`.
+    pub tensor_items: Tensor<i32>,
     offsets: Vec<usize>,
     len: usize,
 }
@@ -28,22 +33,32 @@ pub struct ChunkTable {
 impl ChunkTable {
     /// Lays out tensors of these lengths one after the other.
     pub fn new(device: &Device, lengths: &[usize]) -> Result<Self> {
-        let mut first_chunks = vec![0];
-        let mut owners = Vec::new();
+        let (mut item_chunks, mut item_tensor, mut tensor_items) = (Vec::new(), Vec::new(), Vec::new());
+        let mut offsets = Vec::new();
+        let mut chunks = 0;
         for (tensor, length) in lengths.iter().enumerate() {
-            owners.resize(owners.len() + length.div_ceil(CHUNK), tensor as i32);
-            first_chunks.push(owners.len());
+            offsets.push(chunks * CHUNK);
+            tensor_items.push(item_chunks.len());
+            let end = chunks + length.div_ceil(CHUNK);
+            item_chunks.extend((chunks..end.max(chunks + 1)).step_by(ITEM_CHUNKS));
+            item_tensor.resize(item_chunks.len(), tensor);
+            chunks = end;
         }
-        let (chunks, tensors) = (owners.len(), lengths.len());
-        let starts: Vec<i32> = first_chunks
-            .iter()
-            .map(|&chunk| i32::try_from(chunk))
-            .collect::<Result<_, _>>()
-            .map_err(|_| Error::shape("ChunkTable", format!("{chunks} chunks of parameters are too many")))?;
+        tensor_items.push(item_chunks.len());
+        item_chunks.push(chunks);
+        let upload = |values: &[usize]| {
+            let values: Vec<i32> = values
+                .iter()
+                .map(|&v| i32::try_from(v))
+                .collect::<Result<_, _>>()
+                .map_err(|_| Error::shape("ChunkTable", format!("{chunks} chunks of parameters are too many")))?;
+            Tensor::from_slice(device, [values.len()], &values)
+        };
         Ok(Self {
-            chunk_tensor: Tensor::from_slice(device, [chunks], &owners)?,
-            tensor_chunks: Tensor::from_slice(device, [tensors + 1], &starts)?,
-            offsets: first_chunks[..tensors].iter().map(|chunk| chunk * CHUNK).collect(),
+            item_chunks: upload(&item_chunks)?,
+            item_tensor: upload(&item_tensor)?,
+            tensor_items: upload(&tensor_items)?,
+            offsets,
             len: chunks * CHUNK,
         })
     }
@@ -63,9 +78,9 @@ impl ChunkTable {
         self.offsets.len()
     }
 
-    /// The number of chunks.
-    pub fn chunks(&self) -> usize {
-        self.len / CHUNK
+    /// The number of items.
+    pub fn items(&self) -> usize {
+        self.item_tensor.len()
     }
 }
 
@@ -84,8 +99,8 @@ pub struct LarsSettings {
 
 /// What [`lars`] keeps between its launches.
 pub struct LarsWorkspace<R> {
-    p_squares: Tensor<R>,
-    g_squares: Tensor<R>,
+    /// The sums of squares of parameters and of gradients over each item, `[2, items]`.
+    squares: Tensor<R>,
     /// The scale of each tensor in the last step, `[tensors]`.
     pub scales: Tensor<R>,
 }
@@ -93,11 +108,7 @@ pub struct LarsWorkspace<R> {
 impl<R: Real> LarsWorkspace<R> {
     /// Room for an arena of this layout.
     pub fn new(device: &Device, table: &ChunkTable) -> Result<Self> {
-        Ok(Self {
-            p_squares: Tensor::zeros(device, [table.chunks() * PARTIALS])?,
-            g_squares: Tensor::zeros(device, [table.chunks() * PARTIALS])?,
-            scales: Tensor::zeros(device, [table.tensors()])?,
-        })
+        Ok(Self { squares: Tensor::zeros(device, [2, table.items()])?, scales: Tensor::zeros(device, [table.tensors()])? })
     }
 }
 
@@ -157,27 +168,30 @@ pub fn lars<R: Real>(
     let (_, steps) = check(OP, &[("p", p), ("g", g), ("buffer", buffer)], clock, learning_rates)?;
     has_shape(OP, "p", p, &[table.padded_len()])?;
     has_shape(OP, "workspace.scales", &workspace.scales, &[table.tensors()])?;
-    has_shape(OP, "workspace.p_squares", &workspace.p_squares, &[table.chunks() * PARTIALS])?;
-    let chunks = table.chunks();
+    has_shape(OP, "workspace.squares", &workspace.squares, &[2, table.items()])?;
     let LarsSettings { trust, momentum, weight_decay, epsilon } = settings;
     let [trust, momentum, weight_decay, epsilon] = [trust, momentum, weight_decay, epsilon].map(|&v| R::from_f64(v));
-    let LarsWorkspace { p_squares, g_squares, scales } = workspace;
-    launch::lars_squares(Work::Items(chunks * PARTIALS), p, g, chunks as i64, p_squares, g_squares)?;
-    let work = Work::Blocks(table.tensors(), 256);
-    launch::lars_scales(work, p_squares, g_squares, &table.tensor_chunks, trust, weight_decay, epsilon, scales)?;
+    let LarsWorkspace { squares, scales } = workspace;
+    let ChunkTable { item_chunks, item_tensor, tensor_items, .. } = table;
+    let work = Work::Blocks(table.items(), THREADS);
+    launch::lars_norms(work, p, g, item_chunks, squares)?;
     launch::lars_update(
-        Work::RowsChannels(chunks, CHUNK),
+        work,
         p,
         buffer,
         g,
-        &table.chunk_tensor,
-        scales,
+        squares,
+        item_chunks,
+        item_tensor,
+        tensor_items,
         clock,
         learning_rates,
         steps,
+        trust,
         momentum,
         weight_decay,
-        chunks as i64,
+        epsilon,
+        scales,
     )
 }
 

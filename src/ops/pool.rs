@@ -19,7 +19,8 @@ pub fn average_pool<T: Element>(x: &Tensor<T>, y: &Tensor<T>) -> Result<()> {
     const OP: &str = "average_pool";
     let (images, pixels, channels) = pooled(OP, x)?;
     has_shape(OP, "y", y, &[images, channels])?;
-    launch::average_pool(Work::ItemsChannels(images, channels), x, y, images as i64, pixels as i32, channels as i32)
+    let work = Work::ItemsChannels(images, channels, pixels);
+    launch::average_pool(work, x, y, images as i64, pixels as i32, channels as i32)
 }
 
 /// The gradient of [`average_pool`]: every pixel of `dx` `[n, h, w, c]` receives `dy` `[n, c]` divided by the number of pixels; where `mask`
@@ -30,7 +31,7 @@ pub fn average_pool_backward<T: Element>(dy: &Tensor<T>, mask: Option<&Tensor<T>
     has_shape(OP, "dy", dy, &[images, channels])?;
     like_or_none(OP, "mask", mask, dx)?;
     launch::average_pool_backward(
-        Work::ItemsChannels(images, channels),
+        Work::ItemsChannels(images, channels, pixels),
         dy,
         mask,
         dx,

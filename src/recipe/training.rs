@@ -63,6 +63,8 @@ pub struct Training<T: Element> {
     pretraining: Pretraining<T>,
     data: String,
     step: u64,
+    /// The epoch whose plan is on the device.
+    drawn: Option<u32>,
 }
 
 /// What a checkpoint calls the data: their name and number, which a resumed run must have again.
@@ -73,7 +75,7 @@ pub fn data_name(data: &Dataset) -> String {
 impl<T: Element> Training<T> {
     /// A new run.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        Ok(Self { pretraining: Pretraining::new(device, recipe, data)?, data: data_name(data), step: 0 })
+        Ok(Self { pretraining: Pretraining::new(device, recipe, data)?, data: data_name(data), step: 0, drawn: None })
     }
 
     /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same bits.
@@ -120,6 +122,18 @@ impl<T: Element> Training<T> {
         (self.step % self.pretraining.steps() as u64) as usize
     }
 
+    /// One step of the run.
+    pub fn advance(&mut self) -> Result<()> {
+        let epoch = self.epoch();
+        if self.drawn != Some(epoch) {
+            self.pretraining.begin_epoch(epoch, self.step_in_epoch())?;
+            self.drawn = Some(epoch);
+        }
+        self.pretraining.step()?;
+        self.step += 1;
+        Ok(())
+    }
+
     /// Trains to the end of the recipe, logging and saving into the run's folder. When the user asks to stop, the run is saved first.
     ///
     /// # Errors
@@ -139,10 +153,8 @@ impl<T: Element> Training<T> {
         while self.step < total {
             let (epoch, at) = (self.epoch(), self.step_in_epoch());
             let epoch_start = Instant::now();
-            self.pretraining.begin_epoch(epoch, at)?;
             for step in at..steps {
-                self.pretraining.step()?;
-                self.step += 1;
+                self.advance()?;
                 if shown.is_none_or(|last| last.elapsed() >= SHOW_EVERY) {
                     shown = Some(Instant::now());
                     note = format!(

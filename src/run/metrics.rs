@@ -58,6 +58,7 @@ impl Metrics {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Self::create(path, run),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(atomic::failure(path, &error)),
             Err(error) => return Err(Error::file(path, format!("cannot be read ({error}); move it away to start a new log"))),
         };
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));

@@ -45,8 +45,8 @@ pub struct Host {
     usage: Usage,
 }
 
-/// A host block covers at least this many elements, so that small tensors do not pay for a hand-over to another core.
-const ELEMENTS_PER_BLOCK: usize = 16 * 1024;
+/// A host block covers at least this many elements, some 5 µs of plain work: a hand-over to another core costs 12 µs.
+const ELEMENTS_PER_BLOCK: usize = 64 * 1024;
 /// Blocks a launch is cut into at most: enough to balance any number of cores, few enough to cost nothing.
 const MOST_BLOCKS: usize = 256;
 
@@ -91,7 +91,8 @@ impl Host {
             if kernel.cooperative { simt::run_cooperative(&grid, block) } else { simt::run_independent(&grid, block) }
         };
         if blocks == 1 {
-            return self.install(|| run(0));
+            // Here and now: handing it over to a thread of the pool costs more than most such launches.
+            return run(0);
         }
         self.install(|| (0..blocks).into_par_iter().try_for_each(run))
     }
@@ -108,10 +109,10 @@ impl Host {
             return Err(Error::shape(kernel.name, "a cooperative kernel is launched as blocks".to_owned()));
         }
         let (rows, elements) = match work {
-            Work::Items(n) => (n, n * 256),
+            Work::Items(n, elements) => (n, n * elements.max(1)),
             Work::Elements(n) => (n, n),
             Work::RowsChannels(rows, channels) => (rows, rows * channels),
-            Work::ItemsChannels(items, channels) => (items, items * channels * 256),
+            Work::ItemsChannels(items, channels, elements) => (items, items * channels * elements),
             Work::Blocks(..) => unreachable!("returned above"),
         };
         let blocks = match self.options.geometry {

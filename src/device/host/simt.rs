@@ -10,9 +10,10 @@ use crate::device::launch::HostEntry;
 use crate::{Error, Result};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::ffi::c_void;
 
-/// The order in which the threads of a block run between two synchronisations.
+/// The order in which the warps of a block, and the threads of a warp, run between two synchronisations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Schedule {
     /// By thread index.
@@ -57,7 +58,7 @@ struct SimtState {
     slots: *mut u64,
     shared: *mut u8,
     shared_size: u64,
-    suspend: Option<extern "C" fn(*mut SimtState, u32)>,
+    suspend: Option<extern "C" fn(*mut SimtState, Suspension)>,
     violation: u32,
 }
 
@@ -66,8 +67,10 @@ unsafe extern "C" {
     fn rocl_simt_state() -> *mut SimtState;
 }
 
-/// Why a coroutine is suspended; the numbers of `RoclSuspend`.
-const BLOCK_BARRIER: u32 = 1;
+/// Why a CUDA thread is suspended: the numbers of `RoclSuspend`, and one more for a thread that has left the kernel.
+type Suspension = u32;
+const FINISHED: Suspension = 0;
+const BLOCK_BARRIER: Suspension = 1;
 
 fn violation_text(code: u32) -> &'static str {
     match code {
@@ -104,19 +107,26 @@ fn violation(grid: &Grid, block: u32, thread: u32, what: &str) -> Error {
 }
 
 /// Called by a barrier or shuffle in kernel code, on the coroutine's stack.
-extern "C" fn suspend(state: *mut SimtState, kind: u32) {
+extern "C" fn suspend(state: *mut SimtState, kind: Suspension) {
     // SAFETY: `yielder` was set by this coroutine when it started, and lives as long as it runs.
     unsafe {
         let thread = (*state).thread as usize;
-        let yielder = (*(*state).threads.add(thread)).yielder as *const Yielder<(), u32>;
+        let yielder = (*(*state).threads.add(thread)).yielder as *const ThreadYielder;
         (*yielder).suspend(kind);
     }
 }
 
+/// A CUDA thread, of one block after the other: resumed with a grid, it runs the kernel and comes back as `FINISHED`. Making a coroutine
+/// costs more than switching to it.
+type Thread = Coroutine<*const Grid<'static>, Suspension, Infallible, StackSlot>;
+type ThreadYielder = Yielder<*const Grid<'static>, Suspension>;
+
 /// What one CPU thread keeps between blocks.
 struct Worker {
     stacks: Stacks,
+    coroutines: Vec<Thread>,
     threads: Vec<ThreadState>,
+    suspensions: Vec<Suspension>,
     slots: Vec<u64>,
     shared: Vec<u64>,
 }
@@ -129,10 +139,44 @@ impl Worker {
     fn new() -> Result<Self> {
         Ok(Self {
             stacks: Stacks::new(MOST_THREADS)?,
+            coroutines: Vec::with_capacity(MOST_THREADS),
             threads: vec![ThreadState { yielder: std::ptr::null(), shared_used: 0, exchanges: 0 }; MOST_THREADS],
+            suspensions: vec![FINISHED; MOST_THREADS],
             slots: vec![0; MOST_THREADS / WARP * 2 * WARP],
             shared: vec![0; SHARED_BYTES / 8],
         })
+    }
+
+    /// Sees to it that there are at least `count` coroutines.
+    fn start_threads(&mut self, count: usize) {
+        let states = self.threads.as_mut_ptr() as usize;
+        for thread in self.coroutines.len()..count {
+            let body = move |yielder: &ThreadYielder, mut grid: *const Grid<'static>| {
+                loop {
+                    // SAFETY: the grid, its slots and the thread's state outlive the block; only this coroutine writes its state.
+                    unsafe {
+                        (*(states as *mut ThreadState).add(thread)).yielder = std::ptr::from_ref(yielder).cast();
+                        ((*grid).entry)((*grid).slots.as_ptr());
+                    }
+                    grid = yielder.suspend(FINISHED);
+                }
+            };
+            self.coroutines.push(Coroutine::with_stack(self.stacks.slot(thread), body));
+        }
+    }
+
+    /// Gives up all coroutines, wherever they are suspended.
+    fn abandon_threads(&mut self) {
+        for mut thread in self.coroutines.drain(..) {
+            // SAFETY: kernel code has no destructors, and neither has the loop around it.
+            unsafe { thread.force_reset() };
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.abandon_threads();
     }
 }
 
@@ -150,15 +194,6 @@ pub(super) fn run_cooperative(grid: &Grid, block: u32) -> Result<()> {
     })
 }
 
-type Thread = Coroutine<(), u32, (), StackSlot>;
-
-/// A CUDA thread of the running block.
-enum Status {
-    Runnable,
-    Waiting(u32),
-    Finished,
-}
-
 fn run_block(grid: &Grid, block: u32, worker: &mut Worker) -> Result<()> {
     let count = grid.threads as usize;
     if grid.schedule != Schedule::InOrder {
@@ -166,6 +201,7 @@ fn run_block(grid: &Grid, block: u32, worker: &mut Worker) -> Result<()> {
         worker.shared.fill(u64::MAX);
     }
     worker.threads[..count].fill(ThreadState { yielder: std::ptr::null(), shared_used: 0, exchanges: 0 });
+    worker.start_threads(count);
     // SAFETY: the state belongs to this CPU thread, and the worker's buffers outlive the block.
     let state = unsafe { rocl_simt_state() };
     unsafe {
@@ -179,98 +215,70 @@ fn run_block(grid: &Grid, block: u32, worker: &mut Worker) -> Result<()> {
         (*state).suspend = Some(suspend);
         (*state).violation = 0;
     }
-    let (entry, slots) = (grid.entry, grid.slots.as_ptr() as usize);
-    let mut threads: Vec<Thread> = (0..count)
-        .map(|thread| {
-            let states = worker.threads.as_mut_ptr() as usize;
-            Coroutine::with_stack(worker.stacks.slot(thread), move |yielder: &Yielder<(), u32>, ()| {
-                // SAFETY: the entry's slots and the thread's state outlive the block; only this coroutine writes its state.
-                unsafe {
-                    (*(states as *mut ThreadState).add(thread)).yielder = std::ptr::from_ref(yielder).cast();
-                    entry(slots as *const u64);
-                }
-            })
-        })
-        .collect();
-    let outcome = schedule(grid, block, state, &mut threads);
-    for thread in &mut threads {
-        // After an error: unwinding through kernel frames is not possible, and they own nothing that must be dropped.
-        if !thread.done() {
-            // SAFETY: kernel code has no destructors.
-            unsafe { thread.force_reset() };
-        }
+    let outcome = schedule(grid, block, state, &mut worker.coroutines[..count], &mut worker.suspensions[..count]);
+    if outcome.is_ok() && worker.stacks.intact(count) {
+        return Ok(());
     }
-    drop(threads);
-    if outcome.is_ok() && !worker.stacks.intact(count) {
-        return Err(violation(grid, block, 0, "a thread overflowed its stack"));
-    }
-    outcome
+    worker.abandon_threads();
+    outcome.and(Err(violation(grid, block, 0, "a thread overflowed its stack")))
 }
 
-fn schedule(grid: &Grid, block: u32, state: *mut SimtState, threads: &mut [Thread]) -> Result<()> {
-    let count = threads.len();
-    let mut status: Vec<Status> = (0..count).map(|_| Status::Runnable).collect();
-    let mut order: Vec<usize> = (0..count).collect();
+/// Runs one warp at a time. A warp goes on as long as its lanes wait at the same warp operation; when none can, all threads must have left
+/// the kernel, or wait at a block barrier, which lets all of them go on.
+fn schedule(
+    grid: &Grid,
+    block: u32,
+    state: *mut SimtState,
+    threads: &mut [Thread],
+    suspensions: &mut [Suspension],
+) -> Result<()> {
+    let all_warps = (1u32 << (threads.len() / WARP)) - 1;
+    let mut lanes: [usize; WARP] = std::array::from_fn(|lane| lane);
     let mut shuffle = Shuffle::new(grid.schedule, block);
     loop {
-        shuffle.apply(&mut order);
-        for &thread in &order {
-            if !matches!(status[thread], Status::Runnable) {
-                continue;
+        let mut ready = all_warps;
+        while ready != 0 {
+            let warp = shuffle.pick(ready);
+            shuffle.apply(&mut lanes);
+            for thread in lanes.map(|lane| warp * WARP + lane) {
+                // SAFETY: this CPU thread's own state; the coroutine reads its coordinates from there.
+                unsafe { (*state).thread = thread as u32 };
+                suspensions[thread] = match threads[thread].resume(std::ptr::from_ref(grid).cast()) {
+                    CoroutineResult::Yield(suspension) => suspension,
+                    CoroutineResult::Return(never) => match never {},
+                };
+                // SAFETY: as above.
+                let code = unsafe { (*state).violation };
+                if code != 0 {
+                    return Err(violation(grid, block, thread as u32, violation_text(code)));
+                }
             }
-            // SAFETY: this CPU thread's own state; the coroutine reads its coordinates from there.
-            unsafe { (*state).thread = thread as u32 };
-            status[thread] = match threads[thread].resume(()) {
-                CoroutineResult::Yield(kind) => Status::Waiting(kind),
-                CoroutineResult::Return(()) => Status::Finished,
-            };
-            // SAFETY: as above.
-            let code = unsafe { (*state).violation };
-            if code != 0 {
-                return Err(violation(grid, block, thread as u32, violation_text(code)));
+            let lanes = &suspensions[warp * WARP..][..WARP];
+            let at_warp_operation = lanes[0] != FINISHED && lanes[0] != BLOCK_BARRIER && lanes.iter().all(|&s| s == lanes[0]);
+            if !at_warp_operation {
+                ready &= !(1 << warp);
             }
         }
-        if status.iter().all(|s| matches!(s, Status::Finished)) {
+        if suspensions.iter().all(|&s| s == FINISHED) {
             return Ok(());
         }
-        if !release(&mut status) {
-            return Err(divergence(grid, block, &status));
+        if !suspensions.iter().all(|&s| s == BLOCK_BARRIER) {
+            return Err(divergence(grid, block, suspensions));
         }
     }
 }
 
-/// Lets go of every warp whose lanes all wait at the same warp operation; failing any, of the block when all wait at a block barrier.
-fn release(status: &mut [Status]) -> bool {
-    let mut released = false;
-    for warp in status.chunks_mut(WARP) {
-        let Status::Waiting(kind) = warp[0] else { continue };
-        if kind != BLOCK_BARRIER && warp.iter().all(|s| matches!(s, Status::Waiting(k) if *k == kind)) {
-            warp.iter_mut().for_each(|s| *s = Status::Runnable);
-            released = true;
-        }
-    }
-    if !released && status.iter().all(|s| matches!(s, Status::Waiting(BLOCK_BARRIER))) {
-        status.iter_mut().for_each(|s| *s = Status::Runnable);
-        released = true;
-    }
-    released
-}
-
-fn divergence(grid: &Grid, block: u32, status: &[Status]) -> Error {
-    let mut parts = Vec::new();
-    for (wanted, text) in [(1, "at __syncthreads"), (2, "at __syncwarp"), (3, "at a shuffle"), (4, "at a vote")] {
-        parts.push((ranges(status, |s| matches!(s, Status::Waiting(k) if *k == wanted)), text));
-    }
-    parts.push((ranges(status, |s| matches!(s, Status::Finished)), "finished"));
-    let list: Vec<String> =
-        parts.into_iter().filter(|(r, _)| !r.is_empty()).map(|(r, text)| format!("threads {r} {text}")).collect();
+fn divergence(grid: &Grid, block: u32, suspensions: &[Suspension]) -> Error {
+    let texts = [(1, "at __syncthreads"), (2, "at __syncwarp"), (3, "at a shuffle"), (4, "at a vote"), (FINISHED, "finished")];
+    let parts = texts.map(|(wanted, text)| (ranges(suspensions, wanted), text));
+    let list: Vec<String> = parts.iter().filter(|(r, _)| !r.is_empty()).map(|(r, text)| format!("threads {r} {text}")).collect();
     Error::Device(format!("kernel {}, block {block}: threads diverged at a synchronisation: {}", grid.kernel, list.join(", ")))
 }
 
-/// "0-30, 32" for the threads that satisfy `which`.
-fn ranges(status: &[Status], which: impl Fn(&Status) -> bool) -> String {
+/// "0-30, 32" for the threads suspended so.
+fn ranges(suspensions: &[Suspension], wanted: Suspension) -> String {
     let mut parts: Vec<(usize, usize)> = Vec::new();
-    for thread in (0..status.len()).filter(|&t| which(&status[t])) {
+    for thread in (0..suspensions.len()).filter(|&t| suspensions[t] == wanted) {
         match parts.last_mut() {
             Some((_, last)) if *last + 1 == thread => *last = thread,
             _ => parts.push((thread, thread)),
@@ -280,7 +288,7 @@ fn ranges(status: &[Status], which: impl Fn(&Status) -> bool) -> String {
     texts.join(", ")
 }
 
-/// A small generator for thread orders; its quality does not matter, its reproducibility does.
+/// A small generator for the order of warps and lanes; its quality does not matter, its reproducibility does.
 struct Shuffle(Option<u64>);
 
 impl Shuffle {
@@ -291,15 +299,30 @@ impl Shuffle {
         })
     }
 
-    fn apply(&mut self, order: &mut [usize]) {
+    /// One of the warps whose bits are set.
+    fn pick(&mut self, mut ready: u32) -> usize {
+        if let Some(state) = &mut self.0 {
+            for _ in 0..step(state) % u64::from(ready.count_ones()) {
+                ready &= ready - 1;
+            }
+        }
+        ready.trailing_zeros() as usize
+    }
+
+    fn apply(&mut self, lanes: &mut [usize]) {
         let Some(state) = &mut self.0 else { return };
-        for i in (1..order.len()).rev() {
-            *state ^= *state << 13;
-            *state ^= *state >> 7;
-            *state ^= *state << 17;
-            order.swap(i, (*state % (i as u64 + 1)) as usize);
+        for i in (1..lanes.len()).rev() {
+            lanes.swap(i, (step(state) % (i as u64 + 1)) as usize);
         }
     }
+}
+
+/// Xorshift (Marsaglia 2003).
+fn step(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
 }
 
 #[cfg(test)]

@@ -1,0 +1,311 @@
+//! The program, driven as a process through whole jobs at toy scale: train, interrupt, resume, fit, attack, compare.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Jobs small enough for a test: 64 images, 2 channels, batches of 16.
+const TOY: [&str; 6] = ["--limit", "64", "--threads", "2", "--batch-size", "16"];
+
+struct Job {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rocl"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn finished(output: Output) -> Job {
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(!stderr.contains("panicked") && !stdout.contains("panicked"), "{stderr}");
+    Job { code: output.status.code(), stdout, stderr }
+}
+
+fn rocl(arguments: &[&str]) -> Job {
+    finished(command(arguments).output().unwrap())
+}
+
+/// Runs to a good end, and returns what was printed.
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let job = rocl(arguments);
+    assert_eq!(job.code, Some(0), "{arguments:?}: {}", job.stderr);
+    job.stdout
+}
+
+/// The one line of JSON that is printed.
+#[track_caller]
+fn json(arguments: &[&str]) -> Value {
+    let stdout = succeeds(&[arguments, &["--json"]].concat());
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// Ends with `code` and a sentence that contains `expected`.
+#[track_caller]
+fn refused(arguments: &[&str], code: i32, expected: &str) {
+    let Job { code: found, stdout, stderr } = rocl(arguments);
+    assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{arguments:?}: {stderr}");
+    assert_eq!((found, stdout.as_str()), (Some(code), ""), "{arguments:?}: {stderr}");
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+/// A recipe for toys: the demonstration's with a short attack.
+fn recipe(folder: &Path) -> String {
+    let mut recipe = rocl::recipe::Recipe::load("demo@1").unwrap();
+    recipe.name = "toy".to_owned();
+    recipe.network.width = 2;
+    recipe.train.epochs = 1;
+    recipe.attack.steps = 2;
+    recipe.evaluate.steps = 2;
+    recipe.linear_eval.epochs = 3;
+    recipe.linear_eval.milestones = vec![2];
+    let path = path(folder, "toy.toml");
+    std::fs::write(&path, recipe.to_toml().unwrap()).unwrap();
+    path
+}
+
+/// `pretrain` into `folder/run`.
+fn pretrain<'a>(recipe: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["pretrain", "--recipe", recipe, "--out", out, "--quiet"], &TOY[..], more].concat()
+}
+
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {value}"))
+}
+
+#[test]
+fn from_training_to_accuracy_under_attack() {
+    let folder = TempDir::new().unwrap();
+    let recipe = recipe(folder.path());
+    for method in ["rocl", "simclr"] {
+        let out = path(folder.path(), method);
+        let report = json(&pretrain(&recipe, &out, &["--method", method]));
+        assert_eq!((number(&report, "schema"), number(&report, "steps")), (1.0, 4.0));
+        assert_eq!(report["recipe"], "toy");
+        let (main, attack) = (number(&report["losses"], "main"), number(&report["losses"], "attack"));
+        assert!(main > 0.0 && (attack > 0.0) == (method == "rocl"), "{report}");
+        let checkpoint = path(Path::new(&out), "checkpoint.safetensors");
+        assert_eq!(report["checkpoint"], checkpoint.as_str());
+        let log = std::fs::read_to_string(path(Path::new(&out), "metrics.jsonl")).unwrap();
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "a header and one epoch");
+        assert_eq!((&lines[0]["recipe"], number(&lines[1], "epoch")), (&Value::from("toy"), 0.0));
+        assert_eq!(number(&lines[1], "main"), main);
+
+        let fit = ["linear-eval", "--checkpoint", &checkpoint, "--quiet"];
+        let fit = [&fit[..], &TOY].concat();
+        let report = json(&fit);
+        let head = path(Path::new(&out), "head.safetensors");
+        assert_eq!((report["head"].as_str().unwrap(), number(&report, "n")), (head.as_str(), 64.0));
+        assert!(number(&report, "loss") > 0.0 && (0.0..=100.0).contains(&number(&report, "train_accuracy")));
+        // The same again, as text: it says where the head is.
+        let first = std::fs::read(&head).unwrap();
+        assert!(succeeds(&fit).contains("linear head on 64 images: loss "));
+        assert!(std::fs::read(&head).unwrap() == first, "the same fit gives the same head");
+
+        let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &head, "--quiet"];
+        let evaluate = [&evaluate[..], &TOY].concat();
+        let report = json(&evaluate);
+        assert_eq!((number(&report, "n"), number(&report, "steps")), (64.0, 2.0));
+        assert_eq!((&report["epsilon"], &report["data"]), (&Value::from("8/255"), &Value::from("textures")));
+        let (clean, pgd) = (number(&report, "clean"), number(&report, "pgd"));
+        assert!(pgd <= clean && (0.0..=100.0).contains(&clean), "{report}");
+        let text = succeeds(&evaluate);
+        assert!(text.contains(&format!("{clean:.2} %")) && text.contains("PGD-2, L∞ 8/255"), "{text}");
+        // No budget, no attack.
+        let still = json(&[&evaluate[..], &["--epsilon", "0"]].concat());
+        assert_eq!((number(&still, "clean"), number(&still, "pgd")), (clean, clean));
+    }
+}
+
+#[test]
+fn a_run_is_never_overwritten() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
+    let text = succeeds(&pretrain(&recipe, &out, &[]));
+    assert!(text.contains("4 steps in ") && text.contains("encoder in "), "{text}");
+    let checkpoint = folder.path().join("run/checkpoint.safetensors");
+    let before = std::fs::read(&checkpoint).unwrap();
+    refused(&pretrain(&recipe, &out, &[]), 2, "holds a run already; add --resume to go on with it, or choose another --out");
+    refused(&pretrain(&recipe, &out, &["--resume", "--seed", "5"]), 2, "train.seed is 5, not 0");
+    refused(&pretrain(&recipe, &out, &["--resume", "--width", "4"]), 2, "network.width is 4, not 2");
+    refused(&["pretrain", "--out", &out, "--resume", "--limit", "32"], 2, "was trained on textures, 64 images");
+    // A finished run has nothing left to do.
+    succeeds(&pretrain(&recipe, &out, &["--resume"]));
+    assert!(std::fs::read(&checkpoint).unwrap() == before);
+}
+
+/// Ctrl-C in the middle: exit code 130, a checkpoint, and --resume ends with the bytes of a run that was left alone.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() {
+    let folder = TempDir::new().unwrap();
+    let recipe = recipe(folder.path());
+    let [whole, cut] = ["whole", "cut"].map(|name| path(folder.path(), name));
+    let epochs = ["--epochs", "12"];
+    succeeds(&pretrain(&recipe, &whole, &epochs));
+
+    let mut child = command(&pretrain(&recipe, &cut, &epochs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The log has a line when the first epoch is over.
+    let log = folder.path().join("cut/metrics.jsonl");
+    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 2 {
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended before its first epoch did");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
+    assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGINT) }, 0);
+    let job = finished(child.wait_with_output().unwrap());
+    assert_eq!((job.code, job.stdout.as_str()), (Some(130), ""), "{}", job.stderr);
+    assert!(job.stderr.contains("stopping after this step") && job.stderr.contains("--resume goes on"), "{}", job.stderr);
+
+    // All settings are the checkpoint's; a recipe that is named is compared with them.
+    refused(&pretrain(&recipe, &cut, &["--resume"]), 2, "train.epochs is 1, not 12");
+    succeeds(&["pretrain", "--out", &cut, "--limit", "64", "--resume", "--quiet"]);
+    let read = |run: &str, name: &str| std::fs::read(Path::new(run).join(name)).unwrap();
+    assert!(read(&whole, "checkpoint.safetensors") == read(&cut, "checkpoint.safetensors"), "the resumed run ends elsewhere");
+    let lines = |run: &str| -> Vec<Value> {
+        let text = String::from_utf8(read(run, "metrics.jsonl")).unwrap();
+        text.lines()
+            .map(|line| {
+                let mut value: Value = serde_json::from_str(line).unwrap();
+                value.as_object_mut().unwrap().remove("images_per_second");
+                value
+            })
+            .collect()
+    };
+    assert_eq!(lines(&whole), lines(&cut), "every epoch once, with the same losses");
+}
+
+#[test]
+fn unusable_files_and_devices_are_explained() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
+    for (flags, expected) in [
+        (["--device", "cuda"], "this build has no CUDA device; leave --device out or give --device cpu"),
+        (["--precision", "fp16"], "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32"),
+        (["--data", "nowhere"], "nowhere: there is no such folder"),
+    ] {
+        refused(&pretrain(&recipe, &out, &flags), 1, expected);
+    }
+    let too_few = ["pretrain", "--recipe", &recipe, "--out", &out, "--limit", "8"];
+    refused(&too_few, 2, "the 8 training images do not fill one batch of 128; lower --batch-size to at most 8");
+    let crowd = ["pretrain", "--recipe", &recipe, "--out", &out, "--threads", "1000000"];
+    refused(&crowd, 2, "--threads is 1000000, but must be at most 1024; leave it out to use all cores");
+    // The recipe is a file, and no folder can be made in it.
+    refused(
+        &pretrain(&recipe, &path(Path::new(&recipe), "run"), &[]),
+        1,
+        "(Not a directory (os error 20)); choose another path for the output",
+    );
+    refused(&pretrain(&recipe, &out, &["--resume"]), 1, "there is no such checkpoint");
+    assert!(!Path::new(&out).exists(), "a refused run leaves nothing behind");
+
+    succeeds(&pretrain(&recipe, &out, &[]));
+    let checkpoint = path(Path::new(&out), "checkpoint.safetensors");
+    let fit = |checkpoint: &str, out: &str| -> Vec<String> {
+        let arguments = ["linear-eval", "--checkpoint", checkpoint, "--out", out, "--quiet"];
+        arguments.iter().chain(&TOY).map(ToString::to_string).collect()
+    };
+    let refuse = |arguments: Vec<String>, expected: &str| {
+        refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 1, expected);
+    };
+
+    // A head of a wider encoder.
+    let wide = path(folder.path(), "wide");
+    succeeds(&pretrain(&recipe, &wide, &["--width", "4"]));
+    let arguments = fit(&path(Path::new(&wide), "checkpoint.safetensors"), &wide);
+    succeeds(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let head = path(Path::new(&wide), "head.safetensors");
+    refused(
+        &["evaluate", "--checkpoint", &checkpoint, "--head", &head, "--limit", "8"],
+        1,
+        "of another network (resnet18, width 4)",
+    );
+    refused(&["evaluate", "--checkpoint", &head, "--head", &head], 1, "give an encoder from `rocl pretrain` here");
+
+    let bytes = std::fs::read(&checkpoint).unwrap();
+    for (length, expected) in [(0, "is empty"), (6, "is truncated"), (bytes.len() / 2, "is truncated")] {
+        std::fs::write(&checkpoint, &bytes[..length]).unwrap();
+        refuse(fit(&checkpoint, &out), expected);
+        refused(&pretrain(&recipe, &out, &["--resume"]), 1, expected);
+    }
+    std::fs::write(&checkpoint, vec![0xff; bytes.len()]).unwrap();
+    let job = rocl(&["linear-eval", "--checkpoint", &checkpoint]);
+    assert_eq!(job.code, Some(1), "{}", job.stderr);
+}
+
+/// A folder with CIFAR-10's layout: two training files and a test file, 40 records each.
+fn cifar(folder: &Path) -> PathBuf {
+    let data = folder.join("cifar-10-batches-bin");
+    std::fs::create_dir_all(&data).unwrap();
+    for (file, name) in ["data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"].iter().enumerate() {
+        let records: Vec<u8> = (0..40_usize)
+            .flat_map(|record| {
+                let pixels = (0..3072).map(move |at| ((file * 40 + record) * 31 + at * at % 251) as u8);
+                std::iter::once((record % 10) as u8).chain(pixels)
+            })
+            .collect();
+        std::fs::write(data.join(name), records).unwrap();
+    }
+    data
+}
+
+#[test]
+fn cifar_binaries_are_trained_on() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
+    cifar(folder.path());
+    let data = folder.path().to_str().unwrap();
+    // All 80 images of both files: five batches of 16.
+    let flags = ["--batch-size", "16", "--data", data, "--json", "--quiet"];
+    let train = ["pretrain", "--recipe", &recipe, "--out", &out];
+    let report: Value = serde_json::from_str(&succeeds(&[&train[..], &flags].concat())).unwrap();
+    assert_eq!(number(&report, "steps"), 5.0);
+    let checkpoint = path(Path::new(&out), "checkpoint.safetensors");
+    let fit = ["linear-eval", "--checkpoint", &checkpoint];
+    let report: Value = serde_json::from_str(&succeeds(&[&fit[..], &flags].concat())).unwrap();
+    assert_eq!(number(&report, "n"), 80.0);
+    let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &path(Path::new(&out), "head.safetensors")];
+    let report: Value = serde_json::from_str(&succeeds(&[&evaluate[..], &flags].concat())).unwrap();
+    assert_eq!((number(&report, "n"), &report["data"]), (40.0, &Value::from("cifar-10")));
+}
+
+#[test]
+fn the_demonstration_compares_both_methods() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "demo"));
+    let arguments = [&["demo", "--recipe", &recipe, "--out", &out, "--quiet"], &TOY[..]].concat();
+    refused(&arguments, 2, "the demonstration reports PGD-20, but evaluate.steps is 2; set it to 20");
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    // The section at the end of the file is [evaluate].
+    let (rest, evaluate) = text.split_once("[evaluate]").unwrap();
+    std::fs::write(&recipe, format!("{rest}[evaluate]{}", evaluate.replace("steps = 2", "steps = 20"))).unwrap();
+    let text = succeeds(&arguments);
+    assert!(text.starts_with("Training SimCLR and RoCL encoders (ResNet-18, width 2) on 64 images of textures"), "{text}");
+    assert!(text.contains("PGD-20, ε 8/255") && text.contains("(64 test images"), "{text}");
+    let summary: Value = serde_json::from_slice(&std::fs::read(Path::new(&out).join("summary.json")).unwrap()).unwrap();
+    let keys: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected =
+        ["schema", "recipe", "data", "seed", "width", "train_images", "test_images", "epsilon", "models", "seconds"];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    let counts = ["schema", "seed", "width", "train_images", "test_images"].map(|key| number(&summary, key));
+    assert_eq!(counts, [1.0, 0.0, 2.0, 64.0, 64.0]);
+    let models = summary["models"].as_array().unwrap();
+    assert_eq!([&models[0]["name"], &models[1]["name"]], ["simclr", "rocl"]);
+    for model in models {
+        assert!((0.0..=100.0).contains(&number(model, "clean")) && number(model, "pgd20") <= number(model, "clean"), "{model}");
+        let run = Path::new(&out).join(model["name"].as_str().unwrap());
+        assert!(run.join("checkpoint.safetensors").exists() && run.join("metrics.jsonl").exists());
+    }
+    refused(&arguments, 2, "is there already; choose another --out, or delete it");
+}

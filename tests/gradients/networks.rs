@@ -1,0 +1,183 @@
+//! Whole networks, both families: parameters in training form, images in the form attacks run on.
+
+use crate::difference::{assert_gradient, dot, random, uniform};
+use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
+use rocl::element::Element;
+use rocl::loss::{EmbeddingLoss, NtXent};
+use rocl::nn::{Architecture, ConvSpec, Folded, MODEL, Network, PROJECTOR, Projector, Topology};
+use rocl::ops::{self, BnParameters, BnRunning, Epilogue};
+use rocl::{Device, Tensor};
+use std::collections::HashMap;
+
+const WIDTH: usize = 2;
+const BATCH: usize = 4;
+const HIDDEN: usize = 12;
+const PROJECTION: usize = 6;
+/// After these the running statistics are 97 % those of the batch, and activations of evaluation have a usual size.
+const PASSES: usize = 35;
+const ARCHITECTURES: [Architecture; 2] = [Architecture::ResNet18, Architecture::ResNet50];
+
+/// Images in [0, 1].
+fn images(device: &Device, seed: u64, n: usize) -> Tensor<f64> {
+    let pixels: Vec<f64> = uniform(seed, n * 3072).iter().map(|v| 0.5 + 0.5 * v).collect();
+    Tensor::from_slice(device, [n, 32, 32, 3], &pixels).unwrap()
+}
+
+/// A network whose batch normalisations are not the identity: random affine parameters and, after some passes, statistics of their own.
+fn network(device: &Device, topology: &Topology) -> Network<f64> {
+    let network = Network::new(device, topology, HIDDEN, PROJECTION, BATCH, 1).unwrap();
+    for (index, conv) in topology.convs().enumerate() {
+        for (name, around) in [("weight", 1.0), ("bias", 0.0)] {
+            let value = network.parameters().get(&format!("{MODEL}{}.{name}", conv.bn)).unwrap().value;
+            let values: Vec<f64> = uniform(index as u64, value.len()).iter().map(|v| around + 0.3 * v).collect();
+            value.write(&values).unwrap();
+        }
+    }
+    let images = images(device, 9, BATCH);
+    (0..PASSES).for_each(|_| drop(network.forward(&images).unwrap()));
+    network
+}
+
+#[test]
+fn parameters_of_a_training_step() {
+    for architecture in ARCHITECTURES {
+        let device = Device::host().unwrap();
+        let topology = Topology::new(architecture, WIDTH);
+        let network = network(&device, &topology);
+        let images = images(&device, 1, BATCH);
+        let nt_xent = NtXent::new(&device, BATCH, 0.5, 1, false).unwrap();
+        let d_z = Tensor::zeros(&device, [BATCH, PROJECTION]).unwrap();
+        let value = Tensor::zeros(&device, [1]).unwrap();
+        let loss = || {
+            let z = network.forward(&images).unwrap();
+            nt_xent.evaluate(&z, 2, 1.0, &d_z, BATCH, &value).unwrap();
+            value.to_vec().unwrap()[0]
+        };
+        loss();
+        network.parameters().clear_gradients().unwrap();
+        network.backward(&images, &d_z).unwrap();
+        for spec in network.parameters().specs() {
+            let parameter = network.parameters().get(&spec.name).unwrap();
+            assert_gradient(&format!("{architecture:?} {}", spec.name), &parameter.value, &parameter.gradient, loss);
+        }
+    }
+}
+
+/// Gradients of several passes add up: RoCL's regulariser and main loss share one update.
+#[test]
+fn passes_accumulate() {
+    let device = Device::host().unwrap();
+    let network = network(&device, &Topology::new(Architecture::ResNet18, WIDTH));
+    let images = images(&device, 1, BATCH);
+    let d_z = random(&device, 2, [BATCH, PROJECTION]);
+    let gradients = |passes: usize| {
+        network.parameters().clear_gradients().unwrap();
+        for _ in 0..passes {
+            network.forward(&images).unwrap();
+            network.backward(&images, &d_z).unwrap();
+        }
+        network.parameters().gradients().to_vec().unwrap()
+    };
+    for (once, thrice) in gradients(1).into_iter().zip(gradients(3)) {
+        // Exact but for the order in which a sum over rows takes in what is there already.
+        assert!((3.0 * once - thrice).abs() <= 1e-12 * (1.0 + once.abs()), "{once} {thrice}");
+    }
+}
+
+#[test]
+fn images_of_the_folded_form() {
+    for architecture in ARCHITECTURES {
+        let device = Device::host().unwrap();
+        let topology = Topology::new(architecture, WIDTH);
+        let folded = Folded::new(&device, &topology, BATCH).unwrap();
+        folded.fold(&network(&device, &topology)).unwrap();
+        let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
+        let d_features = random(&device, 3, [BATCH, topology.features]);
+        let loss = || dot(&d_features, &folded.forward(&x).unwrap());
+        loss();
+        folded.backward(&d_features, &d_x).unwrap();
+        assert_gradient(&format!("{architecture:?} images"), &x, &d_x, loss);
+    }
+}
+
+/// What the attack follows: the loss as a function of the attacked view, with the target held.
+#[test]
+fn images_of_the_attack() {
+    let device = Device::host().unwrap();
+    let topology = Topology::new(Architecture::ResNet18, WIDTH);
+    let network = network(&device, &topology);
+    let folded = Folded::new(&device, &topology, BATCH).unwrap();
+    folded.fold(&network).unwrap();
+    let projector = Projector::new(&device, network.parameters(), PROJECTOR, BATCH).unwrap();
+    let nt_xent = NtXent::new(&device, 2 * BATCH, 0.5, 2, false).unwrap();
+    let buffers = InstanceBuffers::new(&device, BATCH, PROJECTION).unwrap();
+    let target = images(&device, 2, BATCH);
+    let objective = InstanceObjective::new(&folded, &projector, &nt_xent, &buffers, &target).unwrap();
+    let objective = std::cell::RefCell::new(objective);
+    let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
+    let unused = Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap();
+    objective.borrow_mut().gradient(&x, &d_x).unwrap();
+    assert_gradient("attacked view", &x, &d_x, || {
+        objective.borrow_mut().gradient(&x, &unused).unwrap();
+        objective.borrow().loss().to_vec().unwrap()[0]
+    });
+}
+
+/// The encoder in evaluation, as it is defined: convolution, then batch normalisation with running statistics, nothing folded.
+struct Unfolded<'a, T: Element> {
+    device: &'a Device,
+    network: &'a Network<T>,
+    statistics: &'a HashMap<String, Tensor<T::Real>>,
+}
+
+impl<T: Element> Unfolded<'_, T> {
+    fn unit(&self, spec: &ConvSpec, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool) -> Tensor<T> {
+        let parameter = |name: &str| self.network.parameters().get(&format!("{MODEL}{name}")).unwrap();
+        let shape = [x.rows_len(), spec.out_size(), spec.out_size(), spec.k];
+        let (conv, out) = (Tensor::zeros(self.device, shape).unwrap(), Tensor::zeros(self.device, shape).unwrap());
+        let filter = parameter(&format!("{}.weight", spec.conv)).working;
+        ops::conv_fprop(x, &filter, spec.stride, spec.pad(), Epilogue::default(), &conv).unwrap();
+        let (gamma, beta) = (parameter(&format!("{}.weight", spec.bn)).value, parameter(&format!("{}.bias", spec.bn)).value);
+        let statistic = |name: &str| &self.statistics[&format!("{}.{name}", spec.bn)];
+        let running = BnRunning { mean: statistic("running_mean"), var: statistic("running_var") };
+        ops::bn_eval(&conv, BnParameters { gamma: &gamma, beta: &beta }, running, 1e-5, residual, relu, &out).unwrap();
+        out
+    }
+
+    fn features(&self, topology: &Topology, images: &Tensor<T>) -> Tensor<T> {
+        let mut h = self.unit(&topology.stem, images, None, true);
+        for block in &topology.blocks {
+            let shortcut = block.shortcut.as_ref().map_or(h.clone(), |spec| self.unit(spec, &h, None, false));
+            let (last, inner) = block.units.split_last().unwrap();
+            let middle = inner.iter().fold(h.clone(), |h, spec| self.unit(spec, &h, None, true));
+            h = self.unit(last, &middle, Some(&shortcut), true);
+        }
+        let pooled = Tensor::zeros(self.device, [images.rows_len(), topology.features]).unwrap();
+        ops::average_pool(&h, &pooled).unwrap();
+        pooled
+    }
+}
+
+#[test]
+fn folding_changes_nothing() {
+    for architecture in ARCHITECTURES {
+        let device = Device::host().unwrap();
+        let topology = Topology::new(architecture, WIDTH);
+        let network = network(&device, &topology);
+        let folded = Folded::new(&device, &topology, BATCH).unwrap();
+        folded.fold(&network).unwrap();
+        let statistics: HashMap<_, _> = network.encoder().running_statistics().into_iter().collect();
+        // A last batch is often smaller than the buffers.
+        for n in [BATCH, 1] {
+            let x = images(&device, 5, n);
+            let expected = Unfolded { device: &device, network: &network, statistics: &statistics }.features(&topology, &x);
+            let found = folded.forward(&x).unwrap().to_vec().unwrap();
+            let expected = expected.to_vec().unwrap();
+            let scale = expected.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+            for (found, expected) in found.iter().zip(&expected) {
+                // 53 layers, each with a rounding of 10⁻¹⁶ per term.
+                assert!((found - expected).abs() <= 1e-10 * scale, "{architecture:?}: {found} instead of {expected}");
+            }
+        }
+    }
+}
