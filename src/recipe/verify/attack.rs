@@ -8,8 +8,13 @@ use crate::element::{Element, Real};
 use crate::{Result, Tensor, ops};
 
 pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
-    let mut rows = instance(session)?;
-    rows.extend(classifier(session)?);
+    let mut rows = Vec::new();
+    if session.recording.has("attack/grad") {
+        rows.extend(instance(session)?);
+    }
+    if session.recording.has("pgd20/grad0") {
+        rows.extend(classifier(session)?);
+    }
     Ok(rows)
 }
 
@@ -84,7 +89,7 @@ fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     objective.gradient(&clean, &gradient)?;
     let found: Vec<f64> = widened(&gradient)?.iter().map(|g| g * mean).collect();
     let error = session.error("pgd20/grad0", &found)?;
-    rows.push(Row::new("pgd20/grad0", Measure::RelativeL2, error, tolerances.step.min(1e-3)));
+    rows.push(Row::new("pgd20/grad0", Measure::RelativeL2, error, tolerances.step));
     if recording.has("pgd20/x_traj") {
         rows.extend(teacher_forced(session, "pgd20", &mut objective, mean)?);
     }
@@ -99,7 +104,7 @@ fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     }
     rows.push(adversary(session, "pgd20/x_final", &x, &recording.native("pgd20/x_final")?, step_size)?);
     let features = session.folded.forward(&session.stored(&recording.images(device, "pgd20/x_final")?)?)?;
-    rows.push(session.row("pgd20/logits_adv", &session.head.forward(&features)?)?);
+    rows.extend(session.row("pgd20/logits_adv", &widened(&session.head.forward(&features)?)?)?);
 
     if recording.has("pgd20rs/x0") {
         let x = recording.images::<T::Real>(device, "pgd20rs/x0")?;
@@ -107,7 +112,7 @@ fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
             attack.step(&clean, &mut objective, &x)?;
         }
         rows.push(adversary(session, "pgd20rs/x_final", &x, &recording.native("pgd20rs/x_final")?, step_size)?);
-        rows.push(start(session, &clean)?);
+        rows.extend(start(session, &clean)?);
     }
     Ok(rows)
 }
@@ -151,10 +156,10 @@ fn single_steps<T: Element>(
 }
 
 /// x₀ from the recorded noise: its clamps are those of a step that stays where it is.
-fn start<T: Element>(session: &Session<T>, clean: &Tensor<T::Real>) -> Result<Row> {
+fn start<T: Element>(session: &Session<T>, clean: &Tensor<T::Real>) -> Result<Option<Row>> {
     let (images, noise) = (widened(clean)?, session.recording.native("pgd20rs/noise")?);
     let moved: Vec<T::Real> = images.iter().zip(&noise).map(|(x, n)| T::Real::from_f64(x + n)).collect();
     let (x, still) = (Tensor::from_slice(session.device, clean.shape(), &moved)?, Tensor::zeros(session.device, clean.shape())?);
     ops::pgd_linf_step(&x, &still, clean, T::Real::ZERO, T::Real::from_f64(session.recipe.attack.epsilon.value()))?;
-    session.row("pgd20rs/x0", &x)
+    session.row("pgd20rs/x0", &widened(&x)?)
 }

@@ -35,6 +35,9 @@ pub(super) fn by_the_engine<T: Element>(run: &Pretraining<T>, at: &mut dyn FnMut
 
 pub(super) fn rows<T: Element>(session: &Session<T>, step: StepBy<T>) -> Result<Vec<Row>> {
     let recording = session.recording;
+    if !recording.has("step1/simloss") {
+        return Ok(Vec::new());
+    }
     session.run.begin_epoch(0, 0)?;
     let last = recording.get("attack/x_traj")?.shape[0] - 1;
     let adversary = at(recording.get("attack/x_traj")?, last);
@@ -48,7 +51,7 @@ pub(super) fn rows<T: Element>(session: &Session<T>, step: StepBy<T>) -> Result<
 }
 
 fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [&str; 2], adversary: &[f64]) -> Result<Vec<Row>> {
-    let Session { device, recording, tolerances, .. } = *session;
+    let Session { device, recording, .. } = *session;
     let (run, batch) = (&session.run, session.batch());
     let slot = |index: usize| run.images().rows(index * batch..(index + 1) * batch);
     for (index, name) in views.into_iter().enumerate() {
@@ -76,10 +79,7 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
     let losses = run.losses(1)?;
     for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", losses.main + losses.regularizer)]
     {
-        let name = format!("{prefix}/{what}");
-        if recording.has(&name) {
-            rows.push(Row::new(&name, Measure::RelativeL2, session.error(&name, &[found])?, tolerances.forward));
-        }
+        rows.extend(session.row(&format!("{prefix}/{what}"), &[found])?);
     }
     Ok(rows)
 }
