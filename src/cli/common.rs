@@ -27,12 +27,9 @@ pub struct Common {
     /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<String>,
-    /// Where to compute: auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub device: DeviceChoice,
-    /// Arithmetic: fp32, tf32, fp16 or bf16
-    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true, default_value = "fp32")]
-    pub precision: Precision,
+    /// Where and how to compute
+    #[command(flatten)]
+    pub computing: Computing,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -42,9 +39,6 @@ pub struct Common {
     /// Use only the first N images of each split
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
-    /// CPU threads; all cores by default
-    #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -53,31 +47,21 @@ pub struct Common {
     pub quiet: bool,
 }
 
-/// What a subcommand works with once recipe, checkpoint and flags are put together.
-#[derive(Debug)]
-pub struct Settings {
-    /// All hyper-parameters, flags applied.
-    pub recipe: Recipe,
-    /// Seed of this command; the recipe's own unless given.
-    pub seed: u64,
-    /// Where the images are.
-    pub data: Source,
-    /// Folder for all results.
-    pub out: PathBuf,
-    /// Where to compute.
+/// Where and how to compute.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Computing {
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Arithmetic of convolutions and products.
+    /// Arithmetic: fp32, tf32, fp16 or bf16
+    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true, default_value = "fp32")]
     pub precision: Precision,
-    /// Images to use of each split; all when absent.
-    pub limit: Option<usize>,
-    /// Print the result as JSON.
-    pub json: bool,
-    /// Show no progress.
-    pub quiet: bool,
-    threads: usize,
+    /// CPU threads; all cores by default
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
 }
 
-impl Settings {
+impl Computing {
     /// Opens the device, and refuses a precision it does not run.
     ///
     /// # Errors
@@ -91,7 +75,48 @@ impl Settings {
                 "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32".to_owned(),
             ));
         }
-        Device::host_with(HostOptions { threads: self.threads, ..HostOptions::default() })
+        Device::host_with(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::default() })
+    }
+
+    /// The number of CPU threads asked for.
+    fn threads(&self) -> Result<Option<usize>> {
+        match self.threads.map(NonZeroUsize::get) {
+            Some(threads) if threads > MOST_THREADS => Err(Error::Usage(format!(
+                "--threads is {threads}, but must be at most {MOST_THREADS}; leave it out to use all cores"
+            ))),
+            threads => Ok(threads),
+        }
+    }
+}
+
+/// What a subcommand works with once recipe, checkpoint and flags are put together.
+#[derive(Debug)]
+pub struct Settings {
+    /// All hyper-parameters, flags applied.
+    pub recipe: Recipe,
+    /// Seed of this command; the recipe's own unless given.
+    pub seed: u64,
+    /// Where the images are.
+    pub data: Source,
+    /// Folder for all results.
+    pub out: PathBuf,
+    /// Where and how to compute.
+    pub computing: Computing,
+    /// Images to use of each split; all when absent.
+    pub limit: Option<usize>,
+    /// Print the result as JSON.
+    pub json: bool,
+    /// Show no progress.
+    pub quiet: bool,
+}
+
+impl Settings {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// Those of [`Computing::device`].
+    pub fn device(&self) -> Result<Device> {
+        self.computing.device()
     }
 
     /// Opens a split of the data, within the limit.
@@ -118,13 +143,8 @@ impl Common {
     /// # Errors
     /// [`Error::Usage`] when the threads are too many or cannot be started.
     pub fn settle(self, recipe: Recipe, out: impl Into<PathBuf>) -> Result<Settings> {
-        if let Some(threads) = self.threads {
-            if threads.get() > MOST_THREADS {
-                return Err(Error::Usage(format!(
-                    "--threads is {threads}, but must be at most {MOST_THREADS}; leave it out to use all cores"
-                )));
-            }
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+        if let Some(threads) = self.computing.threads()? {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             pool.map_err(|error| Error::Usage(format!("--threads {threads} cannot be met ({error}); ask for fewer")))?;
         }
         Ok(Settings {
@@ -132,12 +152,10 @@ impl Common {
             recipe,
             data: self.data,
             out: self.out.unwrap_or_else(|| out.into()),
-            device: self.device,
-            precision: self.precision,
+            computing: self.computing,
             limit: self.limit.map(NonZeroUsize::get),
             json: self.json,
             quiet: self.quiet,
-            threads: self.threads.map_or(0, NonZeroUsize::get),
         })
     }
 }

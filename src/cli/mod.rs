@@ -7,6 +7,7 @@ pub mod linear_eval;
 pub mod output;
 pub mod pretrain;
 pub mod recipe;
+pub mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -35,6 +36,7 @@ enum Command {
     LinearEval(linear_eval::Args),
     Evaluate(evaluate::Args),
     Recipe(recipe::Args),
+    Verify(verify::Args),
 }
 
 /// Does what the command line asks for.
@@ -48,5 +50,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::LinearEval(args) => linear_eval::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Recipe(args) => recipe::run(args),
+        Command::Verify(args) => verify::run(args),
     }
 }

@@ -165,6 +165,15 @@ impl<T: Element> Folded<T> {
         self.stem.backward(&gradient, None, None, d_images)
     }
 
+    /// The activations after the stem and after each of the four layers, of the last forward over `n` images.
+    pub fn layer_outputs(&self, n: usize) -> Result<Vec<Tensor<T>>> {
+        let layer = |block: &FoldedBlock<T>| block.units[0].spec.conv.split('.').next().map(str::to_owned);
+        let ends =
+            self.blocks.iter().enumerate().filter(|(i, b)| self.blocks.get(i + 1).is_none_or(|next| layer(next) != layer(b)));
+        let last = ends.map(|(_, block)| &block.units[block.units.len() - 1]);
+        std::iter::once(&self.stem).chain(last).map(|conv| conv.output(n)).collect()
+    }
+
     /// The activations after the stem and after each block, of the last forward over `n` images.
     pub fn stage_outputs(&self, n: usize) -> Result<Vec<Tensor<T>>> {
         let ends = self.blocks.iter().map(|b| &b.units[b.units.len() - 1]);

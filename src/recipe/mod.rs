@@ -9,5 +9,6 @@ pub mod saved;
 pub mod settings;
 pub mod trained;
 pub mod training;
+pub mod verify;
 
 pub use settings::Recipe;

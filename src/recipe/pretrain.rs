@@ -15,7 +15,7 @@ pub struct Pretraining<T: Element> {
     recipe: Recipe,
     batch: usize,
     network: Network<T>,
-    loss: NtXent<T::Real>,
+    loss: Box<dyn EmbeddingLoss<T::Real>>,
     adversary: Option<Adversary<T>>,
     optimizer: Optimizer<T::Real>,
     epoch: EpochBuffers<T::Real>,
@@ -30,11 +30,44 @@ pub struct Pretraining<T: Element> {
 struct Adversary<T: Element> {
     folded: Folded<T>,
     projector: Projector<T>,
-    attack: LinfPgd<T::Real>,
-    loss: NtXent<T::Real>,
+    attack: Box<dyn Attack<T::Real>>,
+    loss: Box<dyn EmbeddingLoss<T::Real>>,
+    regularizer: Box<dyn EmbeddingLoss<T::Real>>,
     buffers: InstanceBuffers<T>,
     /// x₁ | x_adv, where the regulariser wants them together.
     pair: Option<Tensor<T::Real>>,
+}
+
+/// The losses and the attack of a run. [`Ingredients::new`] has those of the recipe; put your own in their place.
+pub struct Ingredients<R: Real> {
+    /// The main loss, over all views.
+    pub loss: Box<dyn EmbeddingLoss<R>>,
+    /// What the attack increases, over the attacked view and its target.
+    pub attack_loss: Box<dyn EmbeddingLoss<R>>,
+    /// The regulariser, over the adversary and the view it is drawn to; its weight is the recipe's 1/λ.
+    pub regularizer: Box<dyn EmbeddingLoss<R>>,
+    /// The attack.
+    pub attack: Box<dyn Attack<R>>,
+}
+
+impl<R: Real> Ingredients<R> {
+    /// Those of the recipe. `clock` is the run's step counter, for random starts.
+    pub fn new(device: &Device, recipe: &Recipe, clock: &Tensor<i64>) -> Result<Self> {
+        let batch = recipe.train.batch_size as usize;
+        let nt_xent = |rows, groups| -> Result<Box<dyn EmbeddingLoss<R>>> {
+            Ok(Box::new(NtXent::new(device, rows, recipe.loss.temperature, groups, recipe.loss.detach_keys)?))
+        };
+        let (settings, groups) = (&recipe.attack, recipe.attack_groups() as usize);
+        let start =
+            settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
+        let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
+        Ok(Self {
+            loss: nt_xent(3 * batch, 1)?,
+            attack_loss: nt_xent(2 * batch, groups)?,
+            regularizer: nt_xent(2 * batch, groups)?,
+            attack: Box::new(LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?),
+        })
+    }
 }
 
 /// The mean losses of an epoch.
@@ -54,20 +87,42 @@ const ATTACK_STREAM: u32 = 1;
 impl<T: Element> Pretraining<T> {
     /// Allocates the run and draws the initial parameters.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
+        Self::with(device, recipe, data, |clock| Ingredients::new(device, recipe, clock))
+    }
+
+    /// Like [`Pretraining::new`], with losses or an attack of your own. `ingredients` is given the run's step counter.
+    pub fn with(
+        device: &Device,
+        recipe: &Recipe,
+        data: &Dataset,
+        ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
+    ) -> Result<Self> {
         let batch = recipe.train.batch_size as usize;
         let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
         let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
         let epoch = EpochBuffers::new(device, data, batch, 2, 3)?;
         let passes = if recipe.train.method == Method::Rocl { 3 } else { 2 };
-        let network = Network::new(device, &topology, hidden, projection, passes * batch, recipe.train.seed)?;
+        let rows = passes * batch;
+        let network = Network::new(device, &topology, hidden, projection, rows, recipe.train.seed)?;
+        let Ingredients { loss, attack_loss, regularizer, attack } = ingredients(epoch.clock())?;
         let adversary = match recipe.train.method {
             Method::Simclr => None,
-            Method::Rocl => Some(Adversary::new(device, recipe, &topology, &network, epoch.clock())?),
+            Method::Rocl => Some(Adversary {
+                folded: Folded::new(device, &topology, batch)?,
+                projector: Projector::new(device, network.parameters(), PROJECTOR, batch)?,
+                attack,
+                loss: attack_loss,
+                regularizer,
+                buffers: InstanceBuffers::new(device, batch, projection)?,
+                pair: match recipe.loss.regularize_to {
+                    View::Other => None,
+                    View::Original => Some(Tensor::zeros(device, [2 * batch, 32, 32, 3])?),
+                },
+            }),
         };
-        let rows = passes * batch;
         Ok(Self {
             batch,
-            loss: NtXent::new(device, rows, recipe.loss.temperature, 1, recipe.loss.detach_keys)?,
+            loss,
             adversary,
             optimizer: Optimizer::new(device, network.parameters(), &recipe.optimizer)?,
             epoch,
@@ -107,7 +162,7 @@ impl<T: Element> Pretraining<T> {
             View::Original => 0,
         })?;
         let Adversary { folded, projector, loss, buffers, .. } = adversary;
-        let mut objective = InstanceObjective::new(folded, projector, loss, buffers, &target)?;
+        let mut objective = InstanceObjective::new(folded, projector, &**loss, buffers, &target)?;
         adversary.attack.perturb(&self.view(0)?, &mut objective, &self.view(2)?)?;
         self.losses.rows(2..3)?.copy_from(buffers.loss())
     }
@@ -119,12 +174,12 @@ impl<T: Element> Pretraining<T> {
             View::Other => self.images.rows(self.batch..3 * self.batch)?,
             View::Original => adversary.pair(&self.view(0)?, &self.view(2)?)?,
         };
-        self.pass(&pair, 2, 1.0 / self.recipe.loss.lambda, &adversary.loss, 1)
+        self.pass(&pair, 2, 1.0 / self.recipe.loss.lambda, &*adversary.regularizer, 1)
     }
 
     /// The main loss, NT-Xent of all views: forward and backward.
     pub fn contrast(&self) -> Result<()> {
-        self.pass(&self.images, self.images.rows_len() / self.batch, 1.0, &self.loss, 0)
+        self.pass(&self.images, self.images.rows_len() / self.batch, 1.0, &*self.loss, 0)
     }
 
     /// Moves the parameters along the gradients, and the step counter on.
@@ -202,6 +257,11 @@ impl<T: Element> Pretraining<T> {
         &self.recipe
     }
 
+    /// The form of the model the attack runs on, and its projector.
+    pub fn attacked(&self) -> Option<(&Folded<T>, &Projector<T>)> {
+        self.adversary.as_ref().map(|a| (&a.folded, &a.projector))
+    }
+
     /// The images of the last step: x₁ | x₂ | x_adv, `[passes · batch, 32, 32, 3]`.
     pub fn images(&self) -> &Tensor<T::Real> {
         &self.images
@@ -209,26 +269,6 @@ impl<T: Element> Pretraining<T> {
 }
 
 impl<T: Element> Adversary<T> {
-    fn new(device: &Device, recipe: &Recipe, topology: &Topology, network: &Network<T>, clock: &Tensor<i64>) -> Result<Self> {
-        let (batch, projection) = (recipe.train.batch_size as usize, recipe.network.projection as usize);
-        let settings = &recipe.attack;
-        let start =
-            settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
-        let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
-        let groups = recipe.attack_groups() as usize;
-        Ok(Self {
-            folded: Folded::new(device, topology, batch)?,
-            projector: Projector::new(device, network.parameters(), PROJECTOR, batch)?,
-            attack: LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?,
-            loss: NtXent::new(device, 2 * batch, recipe.loss.temperature, groups, recipe.loss.detach_keys)?,
-            buffers: InstanceBuffers::new(device, batch, projection)?,
-            pair: match recipe.loss.regularize_to {
-                View::Other => None,
-                View::Original => Some(Tensor::zeros(device, [2 * batch, 32, 32, 3])?),
-            },
-        })
-    }
-
     /// The two batches in one tensor. The other view and the adversary lie together already; the first view and the adversary do not.
     fn pair(&self, x1: &Tensor<T::Real>, x_adv: &Tensor<T::Real>) -> Result<Tensor<T::Real>> {
         let Some(pair) = &self.pair else { return Err(Error::shape("regulariser", "no buffer for the pair")) };

@@ -1,0 +1,67 @@
+//! `rocl verify`.
+
+use super::common::Computing;
+use super::output::{print, print_json};
+use crate::recipe::verify::{Recording, Row, Subject, Tolerances, verify};
+use crate::report::table::Table;
+use crate::{Error, Result};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  rocl verify tests/golden/resnet18_w8_b4.safetensors
+  rocl verify recording.safetensors --json";
+
+/// Replay a recording of the authors' code, quantity by quantity
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The recording; NAME_f64.safetensors beside it is used too
+    #[arg(value_name = "FILE")]
+    recording: PathBuf,
+    #[command(flatten)]
+    computing: Computing,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    schema: u32,
+    recording: &'a std::path::Path,
+    exact: bool,
+    device: String,
+    passed: bool,
+    rows: &'a [Row],
+}
+
+/// Verifies the engine.
+///
+/// # Errors
+/// [`Error::File`] for an unusable recording; [`Error::Numeric`] when a quantity is further off than allowed.
+pub fn run(args: Args) -> Result<()> {
+    let device = args.computing.device()?;
+    let recording = Recording::open(&args.recording)?;
+    let rows = verify::<f32>(&device, &recording, &Subject::default(), &Tolerances::F32)?;
+    let failed = rows.iter().filter(|row| !row.passed).count();
+    if args.json {
+        let (exact, device) = (recording.has_exact(), device.description());
+        print_json(&Report { schema: 1, recording: &args.recording, exact, device, passed: failed == 0, rows: &rows })?;
+    } else {
+        let mut table = Table::new(["quantity", "measure", "found", "allowed", "verdict"]);
+        for row in &rows {
+            let verdict = if row.passed { "ok" } else { "FAILS" };
+            let (found, allowed) = (format!("{:.1e}", row.found), format!("{:.0e}", row.allowed));
+            table.row([row.name.as_str(), row.measure.name(), &found, &allowed, verdict]);
+        }
+        print(table.to_string().trim_end())?;
+    }
+    if failed > 0 {
+        return Err(Error::Numeric(format!(
+            "{failed} of {} quantities are further from the recording than allowed; the table says which",
+            rows.len()
+        )));
+    }
+    Ok(())
+}

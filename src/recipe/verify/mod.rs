@@ -1,0 +1,141 @@
+//! Replays a recording of the authors' implementation and says, quantity by quantity, how far this engine is from it.
+
+mod attack;
+mod forward;
+mod recording;
+mod row;
+mod step;
+
+pub use recording::{Recorded, Recording};
+pub use row::{Measure, Row, Tolerances, median, relative_l2};
+pub use step::{Stage, StepBy};
+
+use crate::data::Dataset;
+use crate::element::Element;
+use crate::nn::{Classifier, Folded, Network, PROJECTOR, Projector, Staging, Topology};
+use crate::recipe::Recipe;
+use crate::recipe::pretrain::{Ingredients, Pretraining};
+use crate::{Device, Result, Tensor};
+use recording::{native, reals, widened};
+
+/// Builds a run from its recipe: the engine's own, or (to see that a mistake is found) one with an ingredient changed.
+pub type BuildIngredients<'a, R> = &'a dyn Fn(&Device, &Recipe, &Tensor<i64>) -> Result<Ingredients<R>>;
+
+/// What is verified: the parts that a recording exercises.
+pub struct Subject<'a, T: Element> {
+    /// Losses and attack.
+    pub ingredients: BuildIngredients<'a, T::Real>,
+    /// Carries out a training step, reporting its stages.
+    pub step: StepBy<'a, T>,
+    /// Changes the recorded recipe before anything is built from it.
+    pub adjust: &'a dyn Fn(&mut Recipe),
+}
+
+impl<T: Element> Default for Subject<'_, T> {
+    /// The engine as it is.
+    fn default() -> Self {
+        Self { ingredients: &Ingredients::new, step: &step::by_the_engine, adjust: &|_| {} }
+    }
+}
+
+/// Compares everything the recording holds, a row for each quantity. What a recording leaves out has no row.
+pub fn verify<T: Element>(
+    device: &Device,
+    recording: &Recording,
+    subject: &Subject<T>,
+    tolerances: &Tolerances,
+) -> Result<Vec<Row>> {
+    let session = Session::new(device, recording, subject, *tolerances)?;
+    let mut rows = forward::rows(&session)?;
+    rows.extend(attack::rows(&session)?);
+    rows.extend(step::rows(&session, subject.step)?);
+    Ok(rows)
+}
+
+/// The recorded model, built and loaded.
+struct Session<'a, T: Element> {
+    device: &'a Device,
+    recording: &'a Recording,
+    tolerances: Tolerances,
+    recipe: Recipe,
+    run: Pretraining<T>,
+    folded: Folded<T>,
+    projector: Projector<T>,
+    head: Classifier<T>,
+    staging: Staging<T>,
+    losses: Ingredients<T::Real>,
+}
+
+impl<'a, T: Element> Session<'a, T> {
+    fn new(device: &'a Device, recording: &'a Recording, subject: &Subject<T>, tolerances: Tolerances) -> Result<Self> {
+        let mut recipe = recording.recipe()?;
+        (subject.adjust)(&mut recipe);
+        let batch = recipe.train.batch_size as usize;
+        // The views are recorded; the data set only has to be as large as a batch.
+        let data = Dataset {
+            name: "recorded".to_owned(),
+            images: vec![0; batch * 3072],
+            labels: vec![0; batch],
+            classes: vec!["recorded".to_owned()],
+        };
+        let run = Pretraining::with(device, &recipe, &data, |clock| (subject.ingredients)(device, &recipe, clock))?;
+        load(recording, run.network())?;
+        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+        let folded = Folded::new(device, &topology, batch)?;
+        folded.fold(run.network())?;
+        let projector = Projector::new(device, run.network().parameters(), PROJECTOR, batch)?;
+        let classes = recording.get("init/linear/bias")?.values.len();
+        let head = Classifier::new(device, topology.features, classes, batch, 0)?;
+        for spec in head.parameters().specs() {
+            let name = format!("init/{}", spec.name.replace('.', "/"));
+            head.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&recording.native(&name)?))?;
+        }
+        head.parameters().refresh()?;
+        let clock = Tensor::zeros(device, [2])?;
+        let losses = (subject.ingredients)(device, &recipe, &clock)?;
+        let staging = Staging::new(device, [batch, 32, 32, 3])?;
+        Ok(Self { device, recording, tolerances, recipe, run, folded, projector, head, staging, losses })
+    }
+
+    fn batch(&self) -> usize {
+        self.recipe.train.batch_size as usize
+    }
+
+    /// Images in the storage type.
+    fn stored(&self, images: &Tensor<T::Real>) -> Result<Tensor<T>> {
+        self.staging.store(images)
+    }
+
+    /// The error of `found`, in this engine's layout, against the nearer of the recordings of `name`.
+    fn error(&self, name: &str, found: &[f64]) -> Result<f64> {
+        let truths = self.recording.truths(name)?;
+        Ok(truths.into_iter().map(|truth| relative_l2(found, &native(truth))).fold(f64::INFINITY, nearer))
+    }
+
+    /// A row for one tensor, if it was recorded.
+    fn row(&self, name: &str, found: &[f64]) -> Result<Option<Row>> {
+        if !self.recording.has(name) {
+            return Ok(None);
+        }
+        let error = self.error(name, found)?;
+        Ok(Some(Row::new(name, Measure::RelativeL2, error, self.tolerances.forward)))
+    }
+}
+
+/// The smaller error; NaN stays.
+fn nearer(a: f64, b: f64) -> f64 {
+    if b < a || b.is_nan() { b } else { a }
+}
+
+/// Loads `init/`.
+fn load<T: Element>(recording: &Recording, network: &Network<T>) -> Result<()> {
+    for spec in network.parameters().specs() {
+        let values = recording.native(&format!("init/{}", spec.name))?;
+        network.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&values))?;
+    }
+    network.parameters().refresh()?;
+    for (name, tensor) in network.encoder().running_statistics() {
+        tensor.write(&reals::<T::Real>(&recording.native(&format!("init/model/{name}"))?))?;
+    }
+    Ok(())
+}
