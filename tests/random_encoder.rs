@@ -65,7 +65,7 @@ fn an_untrained_encoder_says_something_about_the_class() {
     for seed in 0..3 {
         let network = Network::<f32>::new(&device, &topology, 8, 8, 1, seed).unwrap();
         let encoder = Encoder::new(&device, &recipe, &network).unwrap();
-        let features = standardised(&device, [&train, &test].map(|data| encoder.features(data, |_| {}).unwrap()));
+        let features = standardised(&device, [&train, &test].map(|data| encoder.features(data, |_| Ok(())).unwrap()));
         let head = encoder.new_head(train.classes.len(), test.len(), seed).unwrap();
         let fit = fit_head(&device, &recipe.linear_eval, &features[0], &train.labels, &head, seed, |_, _| Ok(())).unwrap();
         let unseen = accuracy(&head, &features[1], &test);

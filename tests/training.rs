@@ -275,7 +275,7 @@ fn a_checkpoint_restores_the_same_features() {
     training.advance().unwrap();
     training.save(&path).unwrap();
     let features = |encoder: &Encoder<f32>| -> Vec<u32> {
-        encoder.features(&data, |_| {}).unwrap().to_vec().unwrap().into_iter().map(f32::to_bits).collect()
+        encoder.features(&data, |_| Ok(())).unwrap().to_vec().unwrap().into_iter().map(f32::to_bits).collect()
     };
     let trained = Encoder::new(&device, &recipe, training.pretraining().network()).unwrap();
     let loaded = Encoder::load(&device, &recipe, &Checkpoint::load(&path, Kind::Pretrain).unwrap()).unwrap();

@@ -81,7 +81,12 @@ pub fn run(args: Args) -> Result<()> {
     }
     interrupt::install()?;
     let start = Instant::now();
-    let summary = compare(&settings, start)?;
+    let summary = compare(&settings, start).map_err(|error| match error {
+        Error::Interrupted(_) => {
+            Error::Interrupted(format!("stopped; a demonstration starts anew: delete {} first", settings.out.display()))
+        }
+        error => error,
+    })?;
     let path = settings.out.join("summary.json");
     let text = serde_json::to_vec_pretty(&summary)
         .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); run again with another --seed")))?;
@@ -108,8 +113,9 @@ fn compare(settings: &Settings, start: Instant) -> Result<Summary> {
     if !settings.json {
         let seconds = estimate::<f32>(&device, recipe, &train)? * (1.0 + EVALUATION_SHARE);
         print(format!(
-            "Training SimCLR and RoCL encoders (ResNet-18, width {}) on {} images of {}, seed {}, then attacking both on {} more: \
+            "Training SimCLR and RoCL encoders ({}, width {}) on {} images of {}, seed {}, then attacking both on {} more: \
              about {} on this device ({}).",
+            recipe.network.architecture.title(),
             recipe.network.width,
             train.len(),
             train.name,
@@ -142,7 +148,7 @@ fn compare(settings: &Settings, start: Instant) -> Result<Summary> {
 fn explanation(summary: &Summary) -> String {
     let [simclr, rocl] = &summary.models[..] else { return String::new() };
     format!(
-        "Both encoders learnt without labels and carry a linear classifier; a change of at most {} per pixel, invisible to a person, takes \
+        "Both encoders learnt without labels and carry a linear classifier; a change of at most {} per pixel takes \
          SimCLR's accuracy from {:.0} % to {:.0} %, while RoCL, trained on its own adversaries, goes from {:.0} % to {:.0} % \
          ({} test images, {}).",
         summary.epsilon,

@@ -66,7 +66,10 @@ pub fn run(args: Args) -> Result<()> {
     let linear = &settings.recipe.linear_eval;
     let total = data.len() as u64 * (1 + u64::from(linear.epochs));
     let mut progress = Progress::new("linear-eval", total, settings.quiet);
-    let features = encoder.features(&data, |images| progress.advance(images as u64, "features"))?;
+    let features = encoder.features(&data, |images| {
+        progress.advance(images as u64, "features");
+        Ok(())
+    })?;
     let head = encoder.new_head(data.classes.len(), linear.batch_size as usize, settings.seed)?;
     let fit = fit_head(&device, linear, &features, &data.labels, &head, settings.seed, |images, loss| {
         progress.advance(images as u64, format!("loss {loss:.4}"));

@@ -64,6 +64,15 @@ pub fn run(args: Args) -> Result<()> {
         Some(checkpoint) => Training::<f32>::resume(&device, &settings.recipe, &data, checkpoint)?,
         None => Training::new(&device, &settings.recipe, &data)?,
     };
+    if training.is_finished() {
+        let steps = training.steps();
+        let sentence = format!("the run is finished, after {steps} steps; encoder in {}", path.display());
+        return if settings.json {
+            print_json(&serde_json::json!({ "schema": 1, "recipe": settings.recipe.name, "checkpoint": path, "steps": steps }))
+        } else {
+            print(sentence)
+        };
+    }
     let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet })?;
     let (_, peak) = device.memory_use();
     if settings.json {

@@ -15,10 +15,10 @@ const RECORD_BYTES: usize = 1 + IMAGE_BYTES;
 const META: &str = "batches.meta.txt";
 const WHERE_FROM: &str = "the binary version, cifar-10-binary.tar.gz, of https://www.cs.toronto.edu/~kriz/cifar.html";
 
-/// The folders an archive may unpack to, looked for inside the folder a user names.
-const SUBFOLDERS: [&str; 2] = ["cifar-10-batches-bin", "cifar-10-exact-subset-bin"];
+/// The folder the official archive unpacks to, looked for inside the folder a user names.
+const SUBFOLDER: &str = "cifar-10-batches-bin";
 
-/// Reads one split, or its first `limit` images, from `folder` or from the folder inside it that an official archive unpacks to.
+/// Reads one split, or its first `limit` images, from `folder` or from the folder inside it that the official archive unpacks to.
 ///
 /// Train is `data_batch_1.bin` to `data_batch_5.bin`, those that are there in this order; test is `test_batch.bin`. The classes'
 /// names come from `batches.meta.txt` where there is one.
@@ -54,7 +54,7 @@ fn locate(root: &Path, split: Split) -> Result<(PathBuf, Vec<PathBuf>)> {
     if !root.is_dir() {
         return Err(Error::file(root, format!("there is no such folder; unpack {WHERE_FROM}, and name the folder it makes")));
     }
-    let candidates = std::iter::once(root.to_owned()).chain(SUBFOLDERS.map(|name| root.join(name)));
+    let candidates = [root.to_owned(), root.join(SUBFOLDER)].into_iter();
     for folder in candidates {
         let files: Vec<_> = file_names(split).iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
         if !files.is_empty() {
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_batches_that_are_there_are_read_in_order() {
-        for subfolder in ["", "cifar-10-batches-bin", "cifar-10-exact-subset-bin"] {
+        for subfolder in ["", "cifar-10-batches-bin"] {
             let dir = TempDir::new().unwrap();
             let folder = dir.path().join(subfolder);
             write(&folder, "data_batch_4.bin", 2..4);

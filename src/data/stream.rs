@@ -1,6 +1,6 @@
 //! Independent random streams, one for each thing that is drawn.
 //!
-//! Everything random on the host comes from here. A stream is keyed by the seed, by what it is for and by its coordinates (an epoch,
+//! Everything random on the host but the initial weights comes from here. A stream is keyed by the seed, by what it is for and by its coordinates (an epoch,
 //! an image, a view), so it can be opened at any place without drawing what comes before: results do not depend on how many threads
 //! draw, on the order they draw in, nor on what else is drawn. Every `u64` is an ordinary seed, 0 included.
 

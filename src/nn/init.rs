@@ -7,7 +7,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 /// Convolutions and linear layers: U(−1/√fan_in, 1/√fan_in), weights and biases alike (He et al. 2015 with PyTorch's a = √5); batch normalisation:
-/// γ = 1, β = 0. Each parameter has a stream of its own, so that adding one does not change the others.
+/// γ = 1, β = 0. Each parameter draws from a stream of its own,
+/// numbered by its place.
 pub fn initialize<T: Element>(parameters: &Parameters<T>, seed: u64) -> Result<()> {
     for (index, spec) in parameters.specs().iter().enumerate() {
         let len: usize = spec.dims.iter().product();

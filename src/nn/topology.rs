@@ -15,6 +15,14 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// As papers write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ResNet18 => "ResNet-18",
+            Self::ResNet50 => "ResNet-50",
+        }
+    }
+
     fn blocks(self) -> [usize; 4] {
         match self {
             Self::ResNet18 => [2, 2, 2, 2],

@@ -1,6 +1,5 @@
 //! NT-Xent, the contrastive loss.
 
-use super::check::has_shape;
 use super::reduce::weighted_sum;
 use crate::device::launch::{self, Work};
 use crate::element::Real;
@@ -66,8 +65,12 @@ pub fn nt_xent<R: Real>(
     const OP: &str = "nt_xent";
     let [rows, d] = z.dims_of(OP)?;
     check(settings, z, d_z, gradient_rows)?;
-    let NtXentWorkspace { row_loss, inverse_sums, pulls } = workspace;
-    has_shape(OP, "workspace.row_loss", row_loss, &[rows])?;
+    if workspace.row_loss.len() < rows {
+        return Err(Error::shape(OP, format!("the workspace is for {} rows, but there are {rows}", workspace.row_loss.len())));
+    }
+    let part = |tensor: &Tensor<R>| tensor.rows(0..rows);
+    let (row_loss, inverse_sums, pulls) =
+        (&part(&workspace.row_loss)?, &part(&workspace.inverse_sums)?, &part(&workspace.pulls)?);
 
     let batch = rows / settings.views;
     let group_batch = batch / settings.groups;

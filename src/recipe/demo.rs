@@ -8,6 +8,7 @@ use super::trained::Encoder;
 use super::training::{RunOptions, Training};
 use crate::data::Dataset;
 use crate::element::Element;
+use crate::run::interrupt;
 use crate::{Device, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -26,6 +27,7 @@ pub fn with_method(recipe: &Recipe, method: Method) -> Recipe {
 pub fn estimate<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<f64> {
     METHODS.iter().try_fold(0.0, |sum, &method| {
         let run = Pretraining::<T>::new(device, &with_method(recipe, method), data)?;
+        interrupt::check()?;
         run.begin_epoch(0, 0)?;
         // The first step touches fresh memory and is not representative.
         run.step()?;
@@ -54,10 +56,10 @@ pub fn measure<T: Element>(
     training.run(&RunOptions { out: out.join(&label), label, quiet })?;
     let encoder = Encoder::new(device, recipe, training.pretraining().network())?;
     drop(training);
-    let features = encoder.features(train, |_| {})?;
+    let features = encoder.features(train, |_| interrupt::check())?;
     let batch = recipe.linear_eval.batch_size.max(recipe.evaluate.batch_size) as usize;
     let (seed, linear) = (recipe.train.seed, &recipe.linear_eval);
     let head = encoder.new_head(train.classes.len(), batch, seed)?;
-    fit_head(device, linear, &features, &train.labels, &head, seed, |_, _| Ok(()))?;
-    evaluate(device, &recipe.evaluate, encoder.folded(), &head, test, seed, |_| Ok(()))
+    fit_head(device, linear, &features, &train.labels, &head, seed, |_, _| interrupt::check())?;
+    evaluate(device, &recipe.evaluate, encoder.folded(), &head, test, seed, |_| interrupt::check())
 }

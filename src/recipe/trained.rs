@@ -49,11 +49,8 @@ impl<T: Element> Encoder<T> {
     }
 
     /// The features of all images, `[len, features]`.
-    pub fn features(&self, data: &Dataset, mut progress: impl FnMut(usize)) -> Result<Tensor<T>> {
-        features(&self.device, &self.folded, data, self.batch, self.width, |images| {
-            progress(images);
-            Ok(())
-        })
+    pub fn features(&self, data: &Dataset, progress: impl FnMut(usize) -> Result<()>) -> Result<Tensor<T>> {
+        features(&self.device, &self.folded, data, self.batch, self.width, progress)
     }
 
     /// An untrained head for batches of up to `batch` rows.

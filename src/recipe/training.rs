@@ -98,6 +98,13 @@ impl<T: Element> Training<T> {
                 data_name(data)
             )));
         }
+        let most = u64::from(recipe.train.epochs) * (data.len() as u64 / u64::from(recipe.train.batch_size));
+        if checkpoint.meta.step > most {
+            let step = checkpoint.meta.step;
+            return Err(Error::Usage(format!(
+                "the checkpoint is at step {step} of a run of {most}; it is damaged, so use an earlier one"
+            )));
+        }
         let training = Self { step: checkpoint.meta.step, ..Self::new(device, recipe, data)? };
         let network = training.pretraining.network();
         saved::load_network(checkpoint, network)?;
@@ -107,6 +114,16 @@ impl<T: Element> Training<T> {
         let losses: Vec<T::Real> = losses.iter().map(|&l| T::Real::from_f64(f64::from(l))).collect();
         training.pretraining.noted(done)?.write(&losses)?;
         Ok(training)
+    }
+
+    /// Whether all epochs are done.
+    pub fn is_finished(&self) -> bool {
+        self.epoch() >= self.pretraining.recipe().train.epochs
+    }
+
+    /// Optimiser steps done.
+    pub fn steps(&self) -> u64 {
+        self.step
     }
 
     /// The model as it is.
@@ -166,18 +183,13 @@ impl<T: Element> Training<T> {
                 }
                 progress.advance(batch, &note);
                 if interrupt::requested() && step + 1 < steps {
+                    finite(self.pretraining.losses(step + 1)?, epoch)?;
                     self.save(&path)?;
                     return Err(stopped(&path, epoch, recipe.train.epochs));
                 }
             }
             losses = self.pretraining.losses(steps)?;
-            if !(losses.main + losses.regularizer).is_finite() {
-                return Err(Error::Numeric(format!(
-                    "the loss became {} in epoch {}; lower optimizer.learning_rate, or resume from the last checkpoint",
-                    losses.main,
-                    epoch + 1
-                )));
-            }
+            finite(losses, epoch)?;
             let rate = ((steps - at) as u64 * batch) as f64 / epoch_start.elapsed().as_secs_f64();
             let record = EpochRecord { losses, learning_rate: recipe.learning_rate(epoch), images_per_second: rate };
             metrics.log(epoch, &record)?;
@@ -214,6 +226,15 @@ impl<T: Element> Training<T> {
         checkpoint.put_f32(NOTED, noted.dims(), &losses)?;
         checkpoint.save(path)
     }
+}
+
+/// Weights that lead to a loss like this are not worth saving.
+fn finite(losses: Losses, epoch: u32) -> Result<()> {
+    let sum = losses.main + losses.regularizer;
+    if sum.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Numeric(format!("the loss became {sum} in epoch {}; start anew with a lower optimizer.learning_rate", epoch + 1)))
 }
 
 fn stopped(path: &Path, epochs: u32, of: u32) -> Error {

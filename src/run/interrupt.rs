@@ -27,6 +27,14 @@ pub fn install() -> Result<()> {
     installed.clone().map_err(|error| Error::Device(format!("cannot listen for Ctrl-C ({error}); free the signal handler")))
 }
 
+/// Fails once the user has asked to stop: for work that has nothing to save.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn check() -> Result<()> {
+    if requested() { Err(Error::Interrupted("stopped; nothing of this part is kept".to_owned())) } else { Ok(()) }
+}
+
 /// Whether the user has asked to stop: for the loop to poll after each step.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)

@@ -64,6 +64,10 @@ impl Metrics {
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let header = lines.next().unwrap_or_default();
         check_header(path, header)?;
+        if next == 0 {
+            // What is there is of a run that never came to a checkpoint; this one starts anew.
+            return Self::create(path, run);
+        }
         let before = |line: &&str| serde_json::from_str::<Epoch>(line).is_ok_and(|Epoch { epoch }| epoch < next);
         let kept: Vec<&str> = lines.filter(before).collect();
         atomic::write(path, |file| {

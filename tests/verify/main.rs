@@ -99,6 +99,11 @@ fn a_dropped_regulariser_is_found() {
 }
 
 #[test]
+fn a_nan_is_found() {
+    found(&Subject { step: &wrong::a_nan, ..Subject::default() }, &["step1/grad", "step1/momentum"]);
+}
+
+#[test]
 fn files_that_are_no_recording_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let refusal = |path: &std::path::Path| Recording::open(path).err().unwrap().to_string();

@@ -129,3 +129,16 @@ pub fn unprojected_attack(device: &Device, recipe: &Recipe, clock: &Tensor<i64>)
         Ok(())
     })
 }
+
+/// One parameter's gradient is NaN.
+pub fn a_nan(run: &Pretraining<f32>, at: &mut dyn FnMut(Stage) -> Result<()>) -> Result<()> {
+    let parameters = run.network().parameters();
+    parameters.clear_gradients()?;
+    run.regularize()?;
+    at(Stage::Regularized)?;
+    run.contrast()?;
+    parameters.get("model/layer2.0.bn1.weight")?.gradient.rows(0..1)?.write(&[-f32::NAN])?;
+    at(Stage::Differentiated)?;
+    run.update()?;
+    at(Stage::Updated)
+}

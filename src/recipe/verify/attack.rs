@@ -1,8 +1,8 @@
 //! The instance-wise attack of pretraining, and PGD on the linear classifier.
 
-use super::recording::{at, native};
+use super::recording::native;
 use super::row::{Measure, Row, median, relative_l2};
-use super::{Session, nearer, widened};
+use super::{Session, widened};
 use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, InstanceBuffers, InstanceObjective, LinfPgd, Objective};
 use crate::element::{Element, Real};
 use crate::{Result, Tensor, ops};
@@ -31,7 +31,7 @@ fn instance<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     session.losses.attack.perturb(&clean, &mut objective, &x)?;
     let steps = session.recipe.attack.steps as usize;
     let step_size = session.recipe.attack.step_size.value();
-    let expected = native(&at(recording.get("attack/x_traj")?, steps));
+    let expected = native(&recording.entry("attack/x_traj", steps)?);
     rows.push(adversary(session, "attack/x_traj, the final adversary", &x, &expected, step_size)?);
     Ok(rows)
 }
@@ -53,11 +53,9 @@ fn teacher_forced<T: Element>(
         let nearest = |name: &str, found: &[f64]| -> Result<f64> {
             let truths = recording.truths(name)?;
             // The f64 companion may have been recorded at some of the steps only.
-            let errors = truths
-                .into_iter()
-                .filter(|truth| truth.shape[0] > step)
-                .map(|truth| relative_l2(found, &native(&at(truth, step))));
-            Ok(errors.fold(f64::INFINITY, nearer))
+            let errors =
+                truths.into_iter().filter_map(|truth| truth.entry(step)).map(|truth| relative_l2(found, &native(&truth)));
+            Ok(errors.fold(f64::INFINITY, f64::min))
         };
         let found: Vec<f64> = widened(objective.loss())?.iter().map(|l| l * weight).collect();
         loss_errors.push(nearest(&loss, &found)?);
@@ -65,7 +63,7 @@ fn teacher_forced<T: Element>(
             gradient_errors.push(nearest(&gradient, &widened(&d_x)?)?);
         }
     }
-    let worst = |errors: &[f64]| errors.iter().copied().fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a });
+    let worst = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
     let mut rows = vec![Row::new(&loss, Measure::Worst, worst(&loss_errors), tolerances.forward)];
     if !gradient_errors.is_empty() {
         rows.push(Row::new(&gradient, Measure::Median, median(&gradient_errors), tolerances.forward));
@@ -144,12 +142,12 @@ fn single_steps<T: Element>(
     step_size: f64,
 ) -> Result<Row> {
     let (trajectory, recording) = ("pgd20/x_traj", session.recording);
-    let steps = recording.get(trajectory)?.shape[0] - 1;
+    let steps = recording.get(trajectory)?.entries().saturating_sub(1);
     let mut worst: f64 = 0.0;
     for step in 0..steps {
         let x = recording.image_at::<T::Real>(session.device, trajectory, step)?;
         attack.step(clean, objective, &x)?;
-        let next = native(&at(recording.get(trajectory)?, step + 1));
+        let next = native(&recording.entry(trajectory, step + 1)?);
         worst = worst.max(differing(&widened(&x)?, &next, step_size));
     }
     Ok(Row::new("pgd20/x_traj, from each image to the next", Measure::WorstStep, worst, session.tolerances.step))

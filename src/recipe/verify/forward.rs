@@ -41,7 +41,9 @@ fn contrastive<T: Element>(session: &Session<T>, views: usize) -> Result<Vec<Row
         return Ok(Vec::new());
     }
     let recorded = session.recording.get(&name("z"))?;
-    let z = Tensor::<T::Real>::from_slice(session.device, [recorded.shape[0], recorded.shape[1]], &reals(&recorded.values))?;
+    let rows = recorded.entries();
+    let width = recorded.values.len().checked_div(rows).unwrap_or(0);
+    let z = Tensor::<T::Real>::from_slice(session.device, [rows, width], &reals(&recorded.values))?;
     let (d_z, loss) = (Tensor::zeros(session.device, z.shape())?, Tensor::zeros(session.device, [1])?);
     let function = if views == 2 { &session.losses.regularizer } else { &session.losses.loss };
     function.evaluate(&z, views, 1.0, &d_z, z.rows_len(), &loss)?;

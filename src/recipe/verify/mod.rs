@@ -109,7 +109,7 @@ impl<'a, T: Element> Session<'a, T> {
     /// The error of `found`, in this engine's layout, against the nearer of the recordings of `name`.
     fn error(&self, name: &str, found: &[f64]) -> Result<f64> {
         let truths = self.recording.truths(name)?;
-        Ok(truths.into_iter().map(|truth| relative_l2(found, &native(truth))).fold(f64::INFINITY, nearer))
+        Ok(truths.into_iter().map(|truth| relative_l2(found, &native(truth))).fold(f64::INFINITY, f64::min))
     }
 
     /// A row for one tensor, if it was recorded.
@@ -120,11 +120,6 @@ impl<'a, T: Element> Session<'a, T> {
         let error = self.error(name, found)?;
         Ok(Some(Row::new(name, Measure::RelativeL2, error, self.tolerances.forward)))
     }
-}
-
-/// The smaller error; NaN stays.
-fn nearer(a: f64, b: f64) -> f64 {
-    if b < a || b.is_nan() { b } else { a }
 }
 
 /// Loads `init/`.

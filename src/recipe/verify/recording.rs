@@ -62,6 +62,18 @@ impl Recording {
             .ok_or_else(|| self.refuse(format!("has no tensor `{name}`, so it is not a whole recording; record it again")))
     }
 
+    /// One entry of a stack.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the stack is not as high.
+    pub fn entry(&self, name: &str, index: usize) -> Result<Recorded> {
+        let stack = self.get(name)?;
+        let refusal = || {
+            self.refuse(format!("has {} entries in `{name}` where {} are needed; record it again", stack.entries(), index + 1))
+        };
+        stack.entry(index).ok_or_else(refusal)
+    }
+
     /// What `name` was recorded as: in f32, and in f64 where that was recorded too.
     pub fn truths(&self, name: &str) -> Result<Vec<&Recorded>> {
         Ok(std::iter::once(self.get(name)?).chain(self.exact.get(name)).collect())
@@ -79,7 +91,7 @@ impl Recording {
 
     /// Uploads one batch of a stack `[steps, n, c, h, w]`.
     pub fn image_at<R: Real>(&self, device: &Device, name: &str, step: usize) -> Result<Tensor<R>> {
-        self.batch_of(device, name, &at(self.get(name)?, step))
+        self.batch_of(device, name, &self.entry(name, step)?)
     }
 
     fn batch_of<R: Real>(&self, device: &Device, name: &str, recorded: &Recorded) -> Result<Tensor<R>> {
@@ -140,11 +152,19 @@ impl Recording {
     }
 }
 
-/// One entry of a stack.
-pub fn at(stack: &Recorded, index: usize) -> Recorded {
-    let shape = stack.shape[1..].to_vec();
-    let len: usize = shape.iter().product();
-    Recorded { values: stack.values[index * len..(index + 1) * len].to_vec(), shape }
+impl Recorded {
+    /// How many entries a stack has; a scalar has none.
+    pub fn entries(&self) -> usize {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// One entry of a stack.
+    pub fn entry(&self, index: usize) -> Option<Self> {
+        let shape = self.shape.get(1..)?.to_vec();
+        let len: usize = shape.iter().product();
+        let values = self.values.get(index * len..(index + 1) * len)?.to_vec();
+        (index < self.entries()).then_some(Self { shape, values })
+    }
 }
 
 /// Four dimensions: NCHW to NHWC, OIHW to KRSC. Others as they are.

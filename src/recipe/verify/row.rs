@@ -76,20 +76,16 @@ impl Tolerances {
     pub const F32: Self = Self { forward: 1e-5, step: 1e-2, parameter: 1e-3, pixels: 1e-3 };
 }
 
-/// |found − truth|₂ / |truth|₂; what was recorded as zero must be zero.
+/// |found − truth|₂ / |truth|₂; what was recorded as zero must be zero. Infinite where a NaN was found.
 pub fn relative_l2(found: &[f64], truth: &[f64]) -> f64 {
     let difference: f64 = found.iter().zip(truth).map(|(f, t)| (f - t) * (f - t)).sum();
     let norm: f64 = truth.iter().map(|t| t * t).sum();
-    if found.len() != truth.len() {
-        f64::NAN
-    } else if difference == 0.0 {
-        0.0
-    } else {
-        (difference / norm).sqrt()
-    }
+    let error = if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() };
+    // Infinite rather than NaN, so that no sort and no maximum loses it.
+    if found.len() != truth.len() || error.is_nan() { f64::INFINITY } else { error }
 }
 
-/// The middle of the errors, the upper one of two; NaN counts as large.
+/// The middle of the errors, the upper one of two.
 pub fn median(errors: &[f64]) -> f64 {
     let mut sorted = errors.to_vec();
     sorted.sort_by(f64::total_cmp);

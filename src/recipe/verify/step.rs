@@ -1,6 +1,6 @@
 //! Whole training steps with the recorded views and adversaries.
 
-use super::recording::{at, native, reals};
+use super::recording::{native, reals};
 use super::row::{Measure, Row, median};
 use super::{Session, widened};
 use crate::element::Element;
@@ -39,8 +39,7 @@ pub(super) fn rows<T: Element>(session: &Session<T>, step: StepBy<T>) -> Result<
         return Ok(Vec::new());
     }
     session.run.begin_epoch(0, 0)?;
-    let last = recording.get("attack/x_traj")?.shape[0] - 1;
-    let adversary = at(recording.get("attack/x_traj")?, last);
+    let adversary = recording.entry("attack/x_traj", session.recipe.attack.steps as usize)?;
     let mut rows = one(session, step, "step1", ["in/x1", "in/x2"], &native(&adversary))?;
     if recording.has("step2/adv_given") {
         session.run.begin_epoch(0, 0)?;
@@ -62,9 +61,11 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
     let mut rows = Vec::new();
     step(run, &mut |stage| {
         match stage {
-            Stage::Regularized => rows.push(statistics(session, prefix, &format!("{prefix}/bn_after_adv/"))?),
+            Stage::Regularized => {
+                rows.extend(statistics(session, prefix, &format!("{prefix}/bn_after_adv/"), "after the regulariser")?);
+            }
             Stage::Differentiated => {
-                rows.push(statistics(session, prefix, &format!("{prefix}/after/{MODEL}"))?);
+                rows.extend(statistics(session, prefix, &format!("{prefix}/after/{MODEL}"), "after the step")?);
                 rows.extend(arena(session, prefix, "grad", run.network().parameters().gradients())?);
             }
             Stage::Updated => {
@@ -84,18 +85,18 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
     Ok(rows)
 }
 
-/// The running statistics, all in one row.
-fn statistics<T: Element>(session: &Session<T>, prefix: &str, path: &str) -> Result<Row> {
-    let mut worst: f64 = 0.0;
+/// The running statistics after one of their two updates, in one row.
+fn statistics<T: Element>(session: &Session<T>, prefix: &str, path: &str, when: &str) -> Result<Option<Row>> {
+    let mut worst = None::<f64>;
     for (name, tensor) in session.run.network().encoder().running_statistics() {
         let name = format!("{path}{name}");
         if session.recording.has(&name) {
             let error = session.error(&name, &widened(&tensor)?)?;
-            worst = if error.is_nan() { error } else { worst.max(error) };
+            worst = Some(worst.map_or(error, |worst| worst.max(error)));
         }
     }
-    let which = if path.contains("bn_after_adv") { "after the regulariser" } else { "after the step" };
-    Ok(Row::new(format!("{prefix}, running statistics {which}"), Measure::Worst, worst, session.tolerances.forward))
+    let row = |worst| Row::new(format!("{prefix}, running statistics {when}"), Measure::Worst, worst, session.tolerances.forward);
+    Ok(worst.map(row))
 }
 
 /// A flat tensor in the layout of the parameters, held against `prefix/what/…`: the median over parameters, and the worst.
