@@ -123,37 +123,27 @@ fn from_training_to_accuracy_under_attack() {
         assert!((0.0..=100.0).contains(&pgd) && (0.0..=100.0).contains(&clean), "{report}");
         let text = succeeds(&evaluate);
         assert!(text.contains(&format!("{clean:.2} %")) && text.contains("PGD-2, L∞ 8/255"), "{text}");
-        // No budget, no attack.
+        // No budget, no attack; and the step follows the radius.
         let still = json(&[&evaluate[..], &["--epsilon", "0"]].concat());
         assert_eq!((number(&still, "clean"), number(&still, "pgd")), (clean, clean));
+        let wide = json(&[&evaluate[..], &["--epsilon", "16/255", "--out", &again]].concat());
+        assert_eq!(wide["step_size"], "16/2550");
+        let file: Value = serde_json::from_slice(&std::fs::read(path(Path::new(&again), "evaluate.json")).unwrap()).unwrap();
+        assert_eq!(file, wide);
     }
+    // The head of one encoder is not taken for another's.
+    let file = |method: &str, name: &str| path(&folder.path().join(method), name);
+    let (encoder, head) = (file("rocl", "checkpoint.safetensors"), file("simclr", "head.safetensors"));
+    let mixed = ["evaluate", "--checkpoint", &encoder, "--head", &head, "--quiet"];
+    refused(&[&mixed[..], &TOY].concat(), 2, "the head was fitted on another encoder");
 }
 
-#[test]
-fn a_run_is_never_overwritten() {
-    let folder = TempDir::new().unwrap();
-    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
-    let text = succeeds(&pretrain(&recipe, &out, &[]));
-    assert!(text.contains("4 steps in ") && text.contains("encoder in "), "{text}");
-    let checkpoint = folder.path().join("run/checkpoint.safetensors");
-    let before = std::fs::read(&checkpoint).unwrap();
-    refused(&pretrain(&recipe, &out, &[]), 2, "holds a run already; add --resume to go on with it, or choose another --out");
-    refused(&pretrain(&recipe, &out, &["--resume", "--seed", "5"]), 2, "train.seed is 5, not 0");
-    refused(&pretrain(&recipe, &out, &["--resume", "--width", "4"]), 2, "network.width is 4, not 2");
-    refused(&["pretrain", "--out", &out, "--resume", "--limit", "32"], 2, "was trained on textures, 64 images");
-    // A finished run has nothing left to do.
-    succeeds(&pretrain(&recipe, &out, &["--resume"]));
-    assert!(std::fs::read(&checkpoint).unwrap() == before);
-}
-
-/// Ctrl-C in the middle: exit code 130, a checkpoint, and --resume ends with the bytes of a run that was left alone.
-#[cfg(unix)]
 #[test]
 fn an_interrupted_run_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();
     let recipe = recipe(folder.path());
     let [whole, cut] = ["whole", "cut"].map(|name| path(folder.path(), name));
-    let epochs = ["--epochs", "40"];
+    let epochs = ["--epochs", "20"];
     succeeds(&pretrain(&recipe, &whole, &epochs));
 
     let mut child = command(&pretrain(&recipe, &cut, &epochs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -170,7 +160,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     assert!(job.stderr.contains("stopping after this step") && job.stderr.contains("--resume goes on"), "{}", job.stderr);
 
     // All settings are the checkpoint's; a recipe that is named is compared with them.
-    refused(&pretrain(&recipe, &cut, &["--resume"]), 2, "train.epochs is 1, not 40");
+    refused(&pretrain(&recipe, &cut, &["--resume"]), 2, "train.epochs is 1, not 20");
     succeeds(&["pretrain", "--out", &cut, "--limit", "64", "--resume", "--quiet"]);
     let read = |run: &str, name: &str| std::fs::read(Path::new(run).join(name)).unwrap();
     assert!(read(&whole, "checkpoint.safetensors") == read(&cut, "checkpoint.safetensors"), "the resumed run ends elsewhere");
@@ -229,8 +219,8 @@ fn unusable_files_and_devices_are_explained() {
     let head = path(Path::new(&wide), "head.safetensors");
     refused(
         &["evaluate", "--checkpoint", &checkpoint, "--head", &head, "--limit", "8"],
-        1,
-        "of another network (resnet18, width 4)",
+        2,
+        "the head was fitted on another encoder",
     );
     refused(&["evaluate", "--checkpoint", &head, "--head", &head], 1, "give an encoder from `rocl pretrain` here");
 

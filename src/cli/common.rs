@@ -18,9 +18,9 @@ const MOST_THREADS: usize = 1024;
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// `textures` (built in), or the folder of CIFAR-10's binary files
-    #[arg(long, value_name = "DATA", default_value = "textures")]
-    pub data: Source,
+    /// `textures` (built in, the default), or the folder of CIFAR-10's binary files
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<Source>,
     /// Folder for all results
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -150,7 +150,7 @@ impl Common {
         Ok(Settings {
             seed: self.seed.unwrap_or(recipe.train.seed),
             recipe,
-            data: self.data,
+            data: self.data.unwrap_or(Source::Textures),
             out: self.out.unwrap_or_else(|| out.into()),
             computing: self.computing,
             limit: self.limit.map(NonZeroUsize::get),
@@ -158,6 +158,18 @@ impl Common {
             quiet: self.quiet,
         })
     }
+}
+
+/// Refuses to guess the data of an encoder that was not trained on the built-in set.
+///
+/// # Errors
+/// [`Error::Usage`] when `--data` was left out and the checkpoint is of other data.
+pub fn data_is_known(common: &Common, checkpoint: &Checkpoint) -> Result<()> {
+    let trained_on = &checkpoint.meta.data;
+    if common.data.is_none() && !trained_on.starts_with("textures") {
+        return Err(Error::Usage(format!("the encoder was trained on {trained_on}; say with --data which images to use now")));
+    }
+    Ok(())
 }
 
 /// The recipe that a checkpoint carries.

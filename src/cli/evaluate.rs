@@ -1,16 +1,20 @@
 //! `rocl evaluate`.
 
-use super::common::{Common, recipe_of};
+use super::common::{Common, data_is_known, recipe_of};
 use super::output::{print, print_json};
-use crate::Result;
 use crate::data::Split;
 use crate::recipe::evaluate::{Accuracy, evaluate};
 use crate::recipe::settings::{Number, Overrides};
-use crate::recipe::trained::Encoder;
+use crate::recipe::trained::{ENCODER, Encoder};
 use crate::report::table::Table;
+use crate::run::atomic;
 use crate::run::checkpoint::{Checkpoint, Kind};
 use crate::run::progress::Progress;
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+
+/// The result, in the folder that --out names.
+const RESULT: &str = "evaluate.json";
 
 const EXAMPLES: &str = "\
 Hyper-parameters are the checkpoint's; --recipe takes [evaluate] from another recipe.
@@ -46,6 +50,7 @@ pub struct Args {
 #[derive(serde::Serialize)]
 struct Report {
     schema: u32,
+    checkpoint: PathBuf,
     data: String,
     seed: u64,
     epsilon: String,
@@ -63,10 +68,15 @@ pub fn run(args: Args) -> Result<()> {
     let Args { checkpoint: path, head, common, epsilon, step_size, steps } = args;
     let checkpoint = Checkpoint::load(&path, Kind::Pretrain)?;
     let head = Checkpoint::load(&head, Kind::LinearHead)?;
+    fitted_on(&head, &checkpoint)?;
+    data_is_known(&common, &checkpoint)?;
+    let out = common.out.clone();
     let mut recipe = recipe_of(&checkpoint)?;
     if common.recipe.is_some() {
         recipe.evaluate = common.recipe_or("")?.evaluate;
     }
+    // The step follows the radius unless it is given too.
+    let step_size = step_size.or(epsilon.map(Number::tenth));
     let overrides = Overrides { epsilon, step_size, steps, evaluate_batch_size: common.batch_size, ..Overrides::default() };
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
     let (device, data) = (settings.device()?, settings.data(Split::Test)?);
@@ -79,14 +89,37 @@ pub fn run(args: Args) -> Result<()> {
         Ok(())
     })?;
     progress.finish();
-    let (epsilon, step_size) = (evaluation.epsilon.to_string(), evaluation.step_size.to_string());
+    let report = Report {
+        schema: 1,
+        checkpoint: path,
+        data: data.name,
+        seed: settings.seed,
+        epsilon: evaluation.epsilon.to_string(),
+        step_size: evaluation.step_size.to_string(),
+        steps: evaluation.steps,
+        accuracy,
+    };
+    if let Some(out) = out {
+        let text = serde_json::to_vec_pretty(&report)
+            .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); leave out --out")))?;
+        atomic::write(&out.join(RESULT), |file| file.write_all(&text))?;
+    }
     if settings.json {
-        let (seed, steps) = (settings.seed, evaluation.steps);
-        return print_json(&Report { schema: 1, data: data.name, seed, epsilon, step_size, steps, accuracy });
+        return print_json(&report);
     }
     let mut table = Table::new(["attack", "accuracy", "images"]);
     let row = |name: String, percent: f64| [name, format!("{percent:.2} %"), accuracy.n.to_string()];
     table.row(row("none".to_owned(), accuracy.clean));
-    table.row(row(format!("PGD-{}, L∞ {epsilon}, step {step_size}", evaluation.steps), accuracy.pgd));
-    print(table.to_string().trim_end())
+    table.row(row(format!("PGD-{}, L∞ {}, step {}", report.steps, report.epsilon, report.step_size), accuracy.pgd));
+    print(format!("{table}{}, seed {}, {}", report.data, report.seed, report.checkpoint.display()))
+}
+
+/// A head says which encoder it was fitted on; one that was imported does not.
+fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> Result<()> {
+    if head.get(ENCODER).is_some() && head.i64(ENCODER, &[1])? != [encoder.digest()] {
+        return Err(Error::Usage(
+            "the head was fitted on another encoder; fit one on this encoder with `rocl linear-eval`".to_owned(),
+        ));
+    }
+    Ok(())
 }

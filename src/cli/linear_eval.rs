@@ -1,6 +1,6 @@
 //! `rocl linear-eval`.
 
-use super::common::{Common, recipe_of};
+use super::common::{Common, data_is_known, recipe_of};
 use super::output::{print, print_json};
 use crate::data::Split;
 use crate::recipe::linear_eval::{Fit, fit_head};
@@ -50,6 +50,7 @@ struct Report {
 pub fn run(args: Args) -> Result<()> {
     let Args { checkpoint: path, common, epochs } = args;
     let checkpoint = Checkpoint::load(&path, Kind::Pretrain)?;
+    data_is_known(&common, &checkpoint)?;
     let mut recipe = recipe_of(&checkpoint)?;
     if common.recipe.is_some() {
         recipe.linear_eval = common.recipe_or("")?.linear_eval;
@@ -77,7 +78,7 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     progress.finish();
     let meta = Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data));
-    save_head(&head, meta, &path)?;
+    save_head(&head, meta, &checkpoint, &path)?;
     if settings.json {
         return print_json(&Report { schema: 1, head: path, n: data.len(), fit });
     }

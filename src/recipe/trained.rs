@@ -66,9 +66,13 @@ impl<T: Element> Encoder<T> {
     }
 }
 
-/// Writes a fitted head.
-pub fn save_head<T: Element>(head: &Classifier<T>, meta: Meta, path: &Path) -> Result<()> {
+/// Under which name a head's file keeps the [digest](Checkpoint::digest) of the encoder it was fitted on.
+pub const ENCODER: &str = "run/encoder";
+
+/// Writes a head fitted on `encoder`.
+pub fn save_head<T: Element>(head: &Classifier<T>, meta: Meta, encoder: &Checkpoint, path: &Path) -> Result<()> {
     let mut checkpoint = Checkpoint::new(meta);
+    checkpoint.put_i64(ENCODER, &[1], &[encoder.digest()])?;
     saved::save_head(&mut checkpoint, head)?;
     checkpoint.save(path)
 }

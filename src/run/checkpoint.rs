@@ -138,6 +138,13 @@ impl Checkpoint {
         self.entries.get(name)
     }
 
+    /// Tells one encoder from another: FNV-1a (Fowler, Noll & Vo) over the tensors behind `model/`.
+    pub fn digest(&self) -> i64 {
+        let bytes = self.entries().filter(|entry| entry.name.starts_with("model/")).flat_map(|entry| &entry.bytes);
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        bytes.fold(0xcbf2_9ce4_8422_2325, step) as i64
+    }
+
     /// The elements of a tensor of f32 that must have `shape`.
     ///
     /// # Errors

@@ -21,6 +21,14 @@ pub enum Number {
 }
 
 impl Number {
+    /// A tenth of it: the usual step of an attack within this radius.
+    pub fn tenth(self) -> Self {
+        match self {
+            Self::Fraction(numerator, denominator) if denominator <= u32::MAX / 10 => Self::Fraction(numerator, 10 * denominator),
+            other => Self::Decimal(other.value() / 10.0),
+        }
+    }
+
     /// The value, rounded once to f64.
     pub fn value(self) -> f64 {
         match self {
