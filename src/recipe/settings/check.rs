@@ -81,7 +81,7 @@ impl Recipe {
     }
 
     fn check_schedule(&self) -> Result<()> {
-        if let Schedule::WarmupCosine { warmup_epochs, warmup_multiplier, cosine_epochs } = self.schedule {
+        if let Schedule::WarmupCosine { warmup_epochs, warmup_multiplier, cosine_epochs, .. } = self.schedule {
             within("schedule.warmup_epochs", warmup_epochs, 0..=MANY)?;
             within("schedule.warmup_multiplier", warmup_multiplier, above(0.0, 1000.0))?;
             // A shorter cosine would leave epochs at a learning rate of zero.

@@ -28,7 +28,7 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
     ("attack", &["epsilon", "step_size", "steps", "random_start", "loss", "attack_to", "group"]),
     ("loss", &["temperature", "lambda", "regularize_to", "detach_keys"]),
     ("optimizer", &["kind", "learning_rate", "momentum", "weight_decay", "trust", "beta1", "beta2", "epsilon"]),
-    ("schedule", &["kind", "warmup_epochs", "warmup_multiplier", "cosine_epochs"]),
+    ("schedule", &["kind", "warmup_epochs", "warmup_multiplier", "cosine_epochs", "chained"]),
     ("linear_eval", &["learning_rate", "momentum", "weight_decay", "batch_size", "epochs", "milestones", "decay"]),
     ("evaluate", &["epsilon", "step_size", "steps", "random_start", "batch_size"]),
 ];
