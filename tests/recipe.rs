@@ -91,6 +91,28 @@ fn keys_left_out_are_those_of_the_reference() {
 }
 
 #[test]
+fn normalization_is_read_and_checked() {
+    let line = "network.normalization = { mean = [0.5, 0.25, 0], std = [0.25, 0.5, 1] }";
+    let recipe = read(line).unwrap();
+    let expected = rocl::nn::Normalization { mean: [0.5, 0.25, 0.0], std: [0.25, 0.5, 1.0] };
+    assert_eq!((recipe.network.normalization, recipe.topology().normalization), (Some(expected), Some(expected)));
+    assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
+    assert_eq!(Recipe::from_json(&recipe.to_json().unwrap()).unwrap(), recipe);
+    let section = "[network.normalization]\nmean = [0.5, 0.25, 0]\nstd = [0.25, 0.5, 1]";
+    assert_eq!(read(section).unwrap(), recipe);
+    refused(
+        "network.normalization = { mean = [0, 0, 0], std = [1, 0, 1] }",
+        "network.normalization.std is 0, but must be at least 0.001 and at most 1000",
+    );
+    for wrong in
+        ["{ mean = [0, 0, 0] }", "{ mean = [0, 0, 0], std = [1, 1] }", "{ mean = [0, 0, 0], std = [1, 1, 1], var = 1 }", "3"]
+    {
+        let message = read(&format!("network.normalization = {wrong}")).unwrap_err().to_string();
+        assert!(message.contains("network.normalization"), "{message}");
+    }
+}
+
+#[test]
 fn recipes_survive_toml_and_json() {
     let mut random = ChaCha8Rng::seed_from_u64(0);
     for name in preset_names() {

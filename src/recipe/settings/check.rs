@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
 
-use super::{Optimizer, Recipe};
+use super::{Normalization, Optimizer, Recipe};
 use crate::optim::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -31,6 +31,10 @@ impl Recipe {
         within("network.width", self.network.width, 1..=4096)?;
         within("network.projection_hidden", self.projection_hidden(), 1..=2 * LARGE)?;
         within("network.projection", self.network.projection, 1..=LARGE)?;
+        if let Some(Normalization { mean, std }) = self.network.normalization {
+            mean.into_iter().try_for_each(|mean| within("network.normalization.mean", mean, -1000.0..=1000.0))?;
+            std.into_iter().try_for_each(|std| within("network.normalization.std", std, 0.001..=1000.0))?;
+        }
         within("train.epochs", self.train.epochs, 1..=MANY)?;
         // A batch of one image has no negatives.
         within("train.batch_size", self.train.batch_size, 2..=LARGE)?;
