@@ -68,6 +68,32 @@ fn other_programs_can_read_them() {
     assert!(rocl::recipe::Recipe::from_json(&strings["recipe"]).is_ok());
 }
 
+/// What an importing program says of the model's normalisation becomes part of the recipe.
+#[test]
+fn normalization_in_the_metadata_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("imported");
+    let recipe = rocl::recipe::Recipe::load("paper@1").unwrap();
+    let read = |normalization: &str| {
+        let texts = [("format", "rocl"), ("schema", "1"), ("kind", "pretrain"), ("epoch", "0"), ("step", "0"), ("seed", "0")];
+        let more = [("data", "CIFAR-10"), ("engine", "a tool"), ("normalization", normalization)];
+        let mut strings: HashMap<String, String> =
+            texts.into_iter().chain(more).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        strings.insert("recipe".to_owned(), recipe.to_json().unwrap());
+        let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        fs::write(&path, safetensors::serialize([("x", view)], Some(strings)).unwrap()).unwrap();
+        Checkpoint::load(&path, Kind::Pretrain).map(|checkpoint| checkpoint.meta.recipe)
+    };
+    let json = read(r#"{"mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616]}"#).unwrap();
+    let mut expected = recipe.clone();
+    let (mean, std) = ([0.4914, 0.4822, 0.4465], [0.247, 0.2435, 0.2616]);
+    expected.network.normalization = Some(rocl::nn::Normalization { mean, std });
+    assert_eq!(rocl::recipe::Recipe::from_json(&json).unwrap(), expected);
+    assert!(read("0.5").unwrap_err().to_string().contains("its recipe or its normalization is no JSON object"));
+    let without_std = rocl::recipe::Recipe::from_json(&read(r#"{"mean": [0, 0, 0]}"#).unwrap()).unwrap_err().to_string();
+    assert!(without_std.contains("missing field `std`"), "{without_std}");
+}
+
 #[test]
 fn missing_empty_and_truncated_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();

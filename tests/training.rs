@@ -5,7 +5,7 @@ use rocl::data::{Dataset, Split, textures};
 use rocl::device::{Geometry, HostOptions};
 use rocl::element::{Element, Real};
 use rocl::loss::NtXent;
-use rocl::nn::{Folded, Network, PROJECTOR, Projector, Topology};
+use rocl::nn::{Inference, Network, PROJECTOR, Projector, Topology};
 use rocl::recipe::Recipe;
 use rocl::recipe::pretrain::Pretraining;
 use rocl::recipe::settings::{Method, Optimizer, View};
@@ -133,7 +133,7 @@ fn a_run_resumes_only_as_what_it_was() {
 /// What an attack runs on: a folded network, built anew from the training form.
 struct Model<T: Element> {
     device: Device,
-    folded: Folded<T>,
+    folded: Inference<T>,
     projector: Projector<T>,
     projection: usize,
 }
@@ -141,8 +141,8 @@ struct Model<T: Element> {
 impl<T: Element> Model<T> {
     fn new(device: &Device, network: &Network<T>, recipe: &Recipe, batch: usize) -> Self {
         let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
-        let folded = Folded::new(device, &topology, batch).unwrap();
-        folded.fold(network).unwrap();
+        let folded = Inference::folded(device, &topology, batch).unwrap();
+        folded.copy_from(network).unwrap();
         let projector = Projector::new(device, network.parameters(), PROJECTOR, batch).unwrap();
         Self { device: device.clone(), folded, projector, projection: recipe.network.projection as usize }
     }

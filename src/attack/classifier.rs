@@ -2,12 +2,12 @@
 
 use super::Objective;
 use crate::element::Element;
-use crate::nn::{Classifier, Folded, Staging};
+use crate::nn::{Classifier, Inference};
 use crate::{Device, Result, Tensor, ops};
 
 /// Cross-entropy of head(encoder(x)) against the labels, summed over the valid images of a batch.
 pub struct ClassifierObjective<'a, T: Element> {
-    model: &'a Folded<T>,
+    model: &'a Inference<T>,
     head: &'a Classifier<T>,
     buffers: &'a ClassifierBuffers<T>,
     labels: Tensor<i32>,
@@ -20,8 +20,6 @@ pub struct ClassifierBuffers<T: Element> {
     row_loss: Tensor<T::Real>,
     correct: Tensor<i32>,
     loss: Tensor<T::Real>,
-    images: Staging<T>,
-    gradients: Staging<T>,
 }
 
 impl<T: Element> ClassifierBuffers<T> {
@@ -32,8 +30,6 @@ impl<T: Element> ClassifierBuffers<T> {
             row_loss: Tensor::zeros(device, [max_batch])?,
             correct: Tensor::zeros(device, [max_batch])?,
             loss: Tensor::zeros(device, [1])?,
-            images: Staging::new(device, [max_batch, 32, 32, 3])?,
-            gradients: Staging::new(device, [max_batch, 32, 32, 3])?,
         })
     }
 }
@@ -41,7 +37,7 @@ impl<T: Element> ClassifierBuffers<T> {
 impl<'a, T: Element> ClassifierObjective<'a, T> {
     /// `labels` is `[n]`; images from `valid` on only fill the batch and count for nothing.
     pub fn new(
-        model: &'a Folded<T>,
+        model: &'a Inference<T>,
         head: &'a Classifier<T>,
         buffers: &'a ClassifierBuffers<T>,
         labels: &Tensor<i32>,
@@ -60,7 +56,7 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
 
     fn evaluate(&self, x: &Tensor<T::Real>, with_gradient: bool) -> Result<()> {
         let n = x.rows_len();
-        let features = self.model.forward(&self.buffers.images.store(x)?)?;
+        let features = self.model.forward(x)?;
         let logits = self.head.forward(&features)?;
         let d_logits = if with_gradient { Some(self.head.d_logits(n)?) } else { None };
         // The sum, not the mean: an image's gradient does not depend on how full its batch is.
@@ -85,8 +81,7 @@ impl<T: Element> Objective<T::Real> for ClassifierObjective<'_, T> {
         let n = x.rows_len();
         let d_features = self.buffers.d_features.rows(0..n)?;
         self.head.backward_input(&d_features)?;
-        self.model.backward(&d_features, &self.buffers.gradients.space(gradient)?)?;
-        self.buffers.gradients.deliver(gradient)
+        self.model.backward(&d_features, gradient)
     }
 
     fn loss(&self) -> &Tensor<T::Real> {

@@ -3,15 +3,16 @@
 use super::Objective;
 use crate::element::Element;
 use crate::loss::EmbeddingLoss;
-use crate::nn::{Folded, Projector, Staging};
+use crate::nn::{Inference, Projector};
 use crate::{Device, Result, Tensor};
 
 /// Contrastive loss over [f(x), f(target)], as a function of x.
 ///
-/// Batch normalisation uses running statistics, and (with detached keys) no gradient reaches the target, so the target is embedded **once** and only x is
-/// propagated back: the same adversary as embedding both in every step, for little more than half the work.
+/// Batch normalisation uses running statistics, so that f(target) depends on the target alone: it is the same in every step of an attack, and no
+/// gradient reaches x through it. Hence the target is embedded **once** and only x is propagated back: the same adversary as with both in every
+/// step, for little more than half the work. [`InstanceBuffers::for_both`] has it done the long way.
 pub struct InstanceObjective<'a, T: Element> {
-    model: &'a Folded<T>,
+    model: &'a Inference<T>,
     projector: &'a Projector<T>,
     loss_function: &'a dyn EmbeddingLoss<T::Real>,
     buffers: &'a InstanceBuffers<T>,
@@ -23,8 +24,13 @@ pub struct InstanceBuffers<T: Element> {
     embeddings: Tensor<T::Real>,
     d_embeddings: Tensor<T::Real>,
     loss: Tensor<T::Real>,
-    images: Staging<T>,
-    gradients: Staging<T>,
+    both: Option<Both<T>>,
+}
+
+/// x | target, and the gradient of either, `[2 · batch, 32, 32, 3]`.
+struct Both<T: Element> {
+    images: Tensor<T::Real>,
+    gradients: Tensor<T::Real>,
 }
 
 impl<T: Element> InstanceBuffers<T> {
@@ -35,9 +41,15 @@ impl<T: Element> InstanceBuffers<T> {
             embeddings: Tensor::zeros(device, [2 * batch, projection])?,
             d_embeddings: Tensor::zeros(device, [2 * batch, projection])?,
             loss: Tensor::zeros(device, [1])?,
-            images: Staging::new(device, [batch, 32, 32, 3])?,
-            gradients: Staging::new(device, [batch, 32, 32, 3])?,
+            both: None,
         })
+    }
+
+    /// Like [`InstanceBuffers::new`], for an objective that embeds the target along with x in every evaluation and propagates both back, as
+    /// the released code does. Model and projector have to have room for 2 · `batch` images.
+    pub fn for_both(device: &Device, batch: usize, projection: usize) -> Result<Self> {
+        let images = || Tensor::zeros(device, [2 * batch, 32, 32, 3]);
+        Ok(Self { both: Some(Both { images: images()?, gradients: images()? }), ..Self::new(device, batch, projection)? })
     }
 
     /// The loss of the last evaluation, `[1]`.
@@ -47,34 +59,53 @@ impl<T: Element> InstanceBuffers<T> {
 }
 
 impl<'a, T: Element> InstanceObjective<'a, T> {
-    /// Embeds `target` and is ready to be attacked.
+    /// Embeds `target` (or keeps it, to be embedded in every evaluation) and is ready to be attacked.
     pub fn new(
-        model: &'a Folded<T>,
+        model: &'a Inference<T>,
         projector: &'a Projector<T>,
         loss_function: &'a dyn EmbeddingLoss<T::Real>,
         buffers: &'a InstanceBuffers<T>,
         target: &Tensor<T::Real>,
     ) -> Result<Self> {
         let objective = Self { model, projector, loss_function, buffers };
-        objective.embed(target, buffers.batch)?;
+        let rows = buffers.batch..2 * buffers.batch;
+        match &buffers.both {
+            Some(both) => both.images.rows(rows)?.copy_from(target)?,
+            None => objective.embed(target, &buffers.embeddings.rows(rows)?)?,
+        }
         Ok(objective)
     }
 
-    /// Writes f(images) to the rows from `row` on.
-    fn embed(&self, images: &Tensor<T::Real>, row: usize) -> Result<()> {
-        let features = self.model.forward(&self.buffers.images.store(images)?)?;
-        self.projector.forward_into(&features, &self.buffers.embeddings.rows(row..row + self.buffers.batch)?)
+    /// f(images).
+    fn embed(&self, images: &Tensor<T::Real>, embeddings: &Tensor<T::Real>) -> Result<()> {
+        self.projector.forward_into(&self.model.forward(images)?, embeddings)
+    }
+
+    /// Loss over all embeddings, and the gradient of the first images, those of the last forward.
+    fn propagate_back(&self, d_images: &Tensor<T::Real>) -> Result<()> {
+        let InstanceBuffers { embeddings, d_embeddings, loss, .. } = self.buffers;
+        let rows = d_images.rows_len();
+        self.loss_function.evaluate(embeddings, 2, 1.0, d_embeddings, rows, loss)?;
+        let d_features = self.projector.backward_input(&d_embeddings.rows(0..rows)?)?;
+        self.model.backward(&d_features, d_images)
     }
 }
 
 impl<T: Element> Objective<T::Real> for InstanceObjective<'_, T> {
     fn gradient(&mut self, x: &Tensor<T::Real>, gradient: &Tensor<T::Real>) -> Result<()> {
-        let InstanceBuffers { batch, embeddings, d_embeddings, loss, gradients, .. } = self.buffers;
-        self.embed(x, 0)?;
-        self.loss_function.evaluate(embeddings, 2, 1.0, d_embeddings, *batch, loss)?;
-        let d_features = self.projector.backward_input(&d_embeddings.rows(0..*batch)?)?;
-        self.model.backward(&d_features, &gradients.space(gradient)?)?;
-        gradients.deliver(gradient)
+        let InstanceBuffers { batch, embeddings, both, .. } = self.buffers;
+        match both {
+            None => {
+                self.embed(x, &embeddings.rows(0..*batch)?)?;
+                self.propagate_back(gradient)
+            }
+            Some(Both { images, gradients }) => {
+                images.rows(0..*batch)?.copy_from(x)?;
+                self.embed(images, embeddings)?;
+                self.propagate_back(gradients)?;
+                gradient.copy_from(&gradients.rows(0..*batch)?)
+            }
+        }
     }
 
     fn loss(&self) -> &Tensor<T::Real> {

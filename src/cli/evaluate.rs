@@ -84,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
     let evaluation = &settings.recipe.evaluate;
     let head = encoder.load_head(&head, data.classes.len(), evaluation.batch_size as usize)?;
     let mut progress = Progress::new("evaluate", data.len() as u64, settings.quiet);
-    let accuracy = evaluate(&device, evaluation, encoder.folded(), &head, &data, settings.seed, |images| {
+    let accuracy = evaluate(&device, evaluation, encoder.inference(), &head, &data, settings.seed, |images| {
         progress.advance(images as u64, "");
         Ok(())
     })?;

@@ -1,13 +1,14 @@
 //! The networks: layers with `forward` and `backward` written out, over buffers allocated once.
 //!
 //! [`Topology`] says what a network consists of; [`Network`] is its training form (batch statistics, parameter gradients) and
-//! [`Folded`] its inference form, in which batch normalisation is folded into the convolutions and only the input has a gradient: the form
-//! attacks run on. Both read the same [`Parameters`].
+//! [`Inference`] its inference form (running statistics, in general folded into the convolutions; only the images have a gradient): the form
+//! attacks run on, with a copy of the network's [`Parameters`].
 
 mod batch_norm;
 mod classifier;
 mod conv;
-mod folded;
+mod image_input;
+mod inference;
 mod init;
 mod linear;
 mod network;
@@ -21,11 +22,11 @@ mod topology;
 pub use batch_norm::BatchNorm;
 pub use classifier::{Classifier, LINEAR};
 pub use conv::Conv2d;
-pub use folded::Folded;
+pub use inference::Inference;
 pub use init::initialize;
 pub use linear::Linear;
 pub use network::{Encoder, MODEL, Network, PROJECTOR};
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use projector::Projector;
 pub use staging::Staging;
-pub use topology::{Architecture, BlockSpec, ConvSpec, Topology};
+pub use topology::{Architecture, BlockSpec, ConvSpec, Normalization, Topology};

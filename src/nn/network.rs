@@ -1,10 +1,10 @@
 //! The model that is pretrained: encoder and projector over one parameter arena.
 
+use super::image_input::ImageInput;
 use super::init::initialize;
 use super::parameters::Parameters;
 use super::projector::Projector;
 pub use super::resnet::Encoder;
-use super::staging::Staging;
 use super::topology::Topology;
 use crate::element::Element;
 use crate::{Device, Result, Tensor};
@@ -19,7 +19,7 @@ pub struct Network<T: Element> {
     parameters: Parameters<T>,
     encoder: Encoder<T>,
     projector: Projector<T>,
-    images: Staging<T>,
+    input: ImageInput<T>,
 }
 
 impl<T: Element> Network<T> {
@@ -36,11 +36,10 @@ impl<T: Element> Network<T> {
         specs.extend(Projector::<T>::specs(PROJECTOR, topology.features, hidden, projection));
         let parameters = Parameters::new(device, specs)?;
         initialize(&parameters, seed)?;
-        let size = topology.image_size;
         Ok(Self {
             encoder: Encoder::new(device, &parameters, MODEL, topology, max_batch)?,
             projector: Projector::new(device, &parameters, PROJECTOR, max_batch)?,
-            images: Staging::new(device, [max_batch, size, size, topology.stem.c])?,
+            input: ImageInput::new(device, topology, max_batch)?,
             parameters,
         })
     }
@@ -57,7 +56,7 @@ impl<T: Element> Network<T> {
 
     /// Embeddings `[n, projection]` of images `[n, 32, 32, 3]` in [0, 1], with batch statistics; moves the running statistics.
     pub fn forward(&self, images: &Tensor<T::Real>) -> Result<Tensor<T::Real>> {
-        let features = self.encoder.forward(&self.images.store(images)?)?;
+        let features = self.encoder.forward(&self.input.store(images)?)?;
         self.projector.forward(&features)
     }
 
@@ -65,6 +64,6 @@ impl<T: Element> Network<T> {
     pub fn backward(&self, images: &Tensor<T::Real>, d_embedding: &Tensor<T::Real>) -> Result<()> {
         let features = self.encoder.features(images.rows_len())?;
         let d_features = self.projector.backward(&features, d_embedding)?;
-        self.encoder.backward(&self.images.store(images)?, &d_features)
+        self.encoder.backward(&self.input.store(images)?, &d_features)
     }
 }

@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 use crate::{Device, Error, Result, Tensor, ops};
 use std::any::TypeId;
 
-/// A buffer in the storage type, present only where that differs from the arithmetic type.
+/// A buffer in the storage type, in general present only where that differs from the arithmetic type.
 pub struct Staging<T: Element> {
     buffer: Option<Tensor<T>>,
 }
@@ -17,7 +17,12 @@ impl<T: Element> Staging<T> {
     /// For tensors of up to this shape.
     pub fn new(device: &Device, shape: impl Into<Shape>) -> Result<Self> {
         let same = TypeId::of::<T>() == TypeId::of::<T::Real>();
-        Ok(Self { buffer: if same { None } else { Some(Tensor::zeros(device, shape)?) } })
+        if same { Ok(Self { buffer: None }) } else { Self::buffered(device, shape) }
+    }
+
+    /// With a buffer even where the types agree, for what is more than a conversion.
+    pub(super) fn buffered(device: &Device, shape: impl Into<Shape>) -> Result<Self> {
+        Ok(Self { buffer: Some(Tensor::zeros(device, shape)?) })
     }
 
     /// `real`, rounded to the storage type.

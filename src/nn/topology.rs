@@ -1,4 +1,4 @@
-//! What a residual network consists of: the one description its training form, its folded form, its parameter names and its cost are
+//! What a residual network consists of: the one description its training form, its inference form, its parameter names and its cost are
 //! derived from.
 
 use super::parameters::ParameterSpec;
@@ -96,8 +96,19 @@ pub struct BlockSpec {
     pub shortcut: Option<ConvSpec>,
 }
 
+/// Per-channel statistics that images are normalised by before the stem: x′ = (x − mean)/std. Neither the paper nor the released code does so;
+/// many other pretrained models were.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalization {
+    /// Subtracted: red, green, blue, for pixels in [0, 1].
+    pub mean: [f64; 3],
+    /// Divided by.
+    pub std: [f64; 3],
+}
+
 /// A whole encoder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
     /// The stem, fed by RGB images.
     pub stem: ConvSpec,
@@ -107,10 +118,12 @@ pub struct Topology {
     pub features: usize,
     /// Height and width of the images.
     pub image_size: usize,
+    /// What images go through before the stem.
+    pub normalization: Option<Normalization>,
 }
 
 impl Topology {
-    /// The network of the given base width (64 in the paper) for 32×32 images.
+    /// The network of the given base width (64 in the paper) for 32×32 images, which it takes as they are.
     pub fn new(architecture: Architecture, width: usize) -> Self {
         const IMAGE: usize = 32;
         let stem = ConvSpec { conv: "conv1".into(), bn: "bn1".into(), c: 3, k: width, r: 3, stride: 1, size: IMAGE };
@@ -125,7 +138,7 @@ impl Topology {
                 blocks.push(block);
             }
         }
-        Self { stem, blocks, features: c, image_size: IMAGE }
+        Self { stem, blocks, features: c, image_size: IMAGE, normalization: None }
     }
 
     /// Every convolution, stem first, in the order of the forward pass.

@@ -61,5 +61,5 @@ pub fn measure<T: Element>(
     let (seed, linear) = (recipe.train.seed, &recipe.linear_eval);
     let head = encoder.new_head(train.classes.len(), batch, seed)?;
     fit_head(device, linear, &features, &train.labels, &head, seed, |_, _| interrupt::check())?;
-    evaluate(device, &recipe.evaluate, encoder.folded(), &head, test, seed, |_| interrupt::check())
+    evaluate(device, &recipe.evaluate, encoder.inference(), &head, test, seed, |_| interrupt::check())
 }

@@ -5,7 +5,7 @@ use super::settings::Evaluate;
 use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, LinfPgd, RandomStart};
 use crate::data::Dataset;
 use crate::element::Element;
-use crate::nn::{Classifier, Folded};
+use crate::nn::{Classifier, Inference};
 use crate::{Device, Result, Tensor};
 
 /// Separates the noise of the evaluation's attack from that of others.
@@ -26,7 +26,7 @@ pub struct Accuracy {
 pub fn evaluate<T: Element>(
     device: &Device,
     settings: &Evaluate,
-    encoder: &Folded<T>,
+    encoder: &Inference<T>,
     head: &Classifier<T>,
     data: &Dataset,
     seed: u64,

@@ -6,7 +6,7 @@ use super::settings::LinearEval;
 use crate::data::Dataset;
 use crate::data::stream::stream;
 use crate::element::{Element, Real};
-use crate::nn::{Classifier, Folded, LINEAR};
+use crate::nn::{Classifier, Inference, LINEAR};
 use crate::optim::{Optimizer, OptimizerSettings};
 use crate::{Device, Error, Result, Tensor, ops};
 use rand::seq::SliceRandom;
@@ -64,7 +64,7 @@ impl Batches {
 /// The features of all images of a data set, `[len, features]`, computed in batches of `batch`.
 pub fn features<T: Element>(
     device: &Device,
-    encoder: &Folded<T>,
+    encoder: &Inference<T>,
     data: &Dataset,
     batch: usize,
     width: usize,
@@ -72,11 +72,10 @@ pub fn features<T: Element>(
 ) -> Result<Tensor<T>> {
     let batches = Batches::new(device, data, batch)?;
     let images = Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3])?;
-    let staging = crate::nn::Staging::new(device, images.shape())?;
     let all = Tensor::zeros(device, [data.len(), width])?;
     for part in batches.iter() {
         batches.images(part, &images)?;
-        let features = encoder.forward(&staging.store(&images)?)?;
+        let features = encoder.forward(&images)?;
         all.rows(part.start..part.start + part.valid)?.copy_from(&features.rows(0..part.valid)?)?;
         progress(part.valid)?;
     }

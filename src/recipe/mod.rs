@@ -1,5 +1,6 @@
 //! What a user asks for: pretraining, linear evaluation, accuracy under attack, and the settings of each.
 
+pub mod attacked;
 pub mod demo;
 pub mod epoch;
 pub mod evaluate;

@@ -1,12 +1,13 @@
 //! Pretraining without labels: RoCL (Algorithm 1 of the paper), and SimCLR as its counterpart without an adversary.
 
+use super::attacked::Attacked;
 use super::epoch::EpochBuffers;
 use super::settings::{Method, Recipe, View};
-use crate::attack::{Attack, InstanceBuffers, InstanceObjective, LinfPgd, RandomStart};
+use crate::attack::{Attack, LinfPgd, RandomStart};
 use crate::data::Dataset;
 use crate::element::{Element, Real};
 use crate::loss::{EmbeddingLoss, NtXent};
-use crate::nn::{Folded, Network, PROJECTOR, Projector, Topology};
+use crate::nn::Network;
 use crate::optim::Optimizer;
 use crate::{Device, Error, Result, Tensor};
 
@@ -28,12 +29,10 @@ pub struct Pretraining<T: Element> {
 
 /// The attack and what it runs on.
 struct Adversary<T: Element> {
-    folded: Folded<T>,
-    projector: Projector<T>,
+    model: Attacked<T>,
     attack: Box<dyn Attack<T::Real>>,
     loss: Box<dyn EmbeddingLoss<T::Real>>,
     regularizer: Box<dyn EmbeddingLoss<T::Real>>,
-    buffers: InstanceBuffers<T>,
     /// x₁ | x_adv, where the regulariser wants them together.
     pair: Option<Tensor<T::Real>>,
 }
@@ -98,7 +97,7 @@ impl<T: Element> Pretraining<T> {
         ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
     ) -> Result<Self> {
         let batch = recipe.train.batch_size as usize;
-        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+        let topology = recipe.topology();
         let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
         let epoch = EpochBuffers::new(device, data, batch, 2, 3)?;
         let passes = if recipe.train.method == Method::Rocl { 3 } else { 2 };
@@ -108,12 +107,10 @@ impl<T: Element> Pretraining<T> {
         let adversary = match recipe.train.method {
             Method::Simclr => None,
             Method::Rocl => Some(Adversary {
-                folded: Folded::new(device, &topology, batch)?,
-                projector: Projector::new(device, network.parameters(), PROJECTOR, batch)?,
+                model: Attacked::new(device, recipe, &network)?,
                 attack,
                 loss: attack_loss,
                 regularizer,
-                buffers: InstanceBuffers::new(device, batch, projection)?,
                 pair: match recipe.loss.regularize_to {
                     View::Other => None,
                     View::Original => Some(Tensor::zeros(device, [2 * batch, 32, 32, 3])?),
@@ -156,15 +153,14 @@ impl<T: Element> Pretraining<T> {
     /// x_adv ← a version of x₁ within the ε-ball that the model as it is (with running statistics) embeds away from its target view.
     pub fn perturb(&self) -> Result<()> {
         let adversary = self.adversary()?;
-        adversary.folded.fold(&self.network)?;
+        adversary.model.copy_from(&self.network)?;
         let target = self.view(match self.recipe.attack.attack_to {
             View::Other => 1,
             View::Original => 0,
         })?;
-        let Adversary { folded, projector, loss, buffers, .. } = adversary;
-        let mut objective = InstanceObjective::new(folded, projector, &**loss, buffers, &target)?;
+        let mut objective = adversary.model.objective(&*adversary.loss, &target)?;
         adversary.attack.perturb(&self.view(0)?, &mut objective, &self.view(2)?)?;
-        self.losses.rows(2..3)?.copy_from(buffers.loss())
+        self.losses.rows(2..3)?.copy_from(adversary.model.loss())
     }
 
     /// The regulariser, 1/λ · NT-Xent of the adversary and the other view (or its own): forward and backward.
@@ -257,9 +253,9 @@ impl<T: Element> Pretraining<T> {
         &self.recipe
     }
 
-    /// The form of the model the attack runs on, and its projector.
-    pub fn attacked(&self) -> Option<(&Folded<T>, &Projector<T>)> {
-        self.adversary.as_ref().map(|a| (&a.folded, &a.projector))
+    /// The model in the form the attack runs on; none without an adversary.
+    pub fn attacked(&self) -> Option<&Attacked<T>> {
+        self.adversary.as_ref().map(|adversary| &adversary.model)
     }
 
     /// The images of the last step: x₁ | x₂ | x_adv, `[passes · batch, 32, 32, 3]`.

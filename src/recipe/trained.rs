@@ -5,7 +5,7 @@ use super::saved;
 use super::settings::Recipe;
 use crate::data::Dataset;
 use crate::element::Element;
-use crate::nn::{Classifier, Folded, Network, Topology};
+use crate::nn::{Classifier, Inference, Network};
 use crate::run::checkpoint::{Checkpoint, Meta};
 use crate::{Device, Result, Tensor};
 use std::path::Path;
@@ -16,7 +16,7 @@ pub const HEAD: &str = "head.safetensors";
 /// A frozen encoder in inference form.
 pub struct Encoder<T: Element> {
     device: Device,
-    folded: Folded<T>,
+    inference: Inference<T>,
     width: usize,
     batch: usize,
 }
@@ -24,11 +24,11 @@ pub struct Encoder<T: Element> {
 impl<T: Element> Encoder<T> {
     /// Folds `network` for batches of up to `evaluate.batch_size` images.
     pub fn new(device: &Device, recipe: &Recipe, network: &Network<T>) -> Result<Self> {
-        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+        let topology = recipe.topology();
         let batch = recipe.evaluate.batch_size as usize;
-        let folded = Folded::new(device, &topology, batch)?;
-        folded.fold(network)?;
-        Ok(Self { device: device.clone(), folded, width: topology.features, batch })
+        let inference = Inference::folded(device, &topology, batch)?;
+        inference.copy_from(network)?;
+        Ok(Self { device: device.clone(), inference, width: topology.features, batch })
     }
 
     /// Reads a pretrained encoder.
@@ -36,7 +36,7 @@ impl<T: Element> Encoder<T> {
     /// # Errors
     /// [`crate::Error::File`] when the checkpoint is of another network than the recipe's.
     pub fn load(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Self> {
-        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+        let topology = recipe.topology();
         let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
         let network = Network::new(device, &topology, hidden, projection, 1, recipe.train.seed)?;
         saved::load_network(checkpoint, &network)?;
@@ -44,13 +44,13 @@ impl<T: Element> Encoder<T> {
     }
 
     /// The network.
-    pub fn folded(&self) -> &Folded<T> {
-        &self.folded
+    pub fn inference(&self) -> &Inference<T> {
+        &self.inference
     }
 
     /// The features of all images, `[len, features]`.
     pub fn features(&self, data: &Dataset, progress: impl FnMut(usize) -> Result<()>) -> Result<Tensor<T>> {
-        features(&self.device, &self.folded, data, self.batch, self.width, progress)
+        features(&self.device, &self.inference, data, self.batch, self.width, progress)
     }
 
     /// An untrained head for batches of up to `batch` rows.

@@ -38,7 +38,8 @@ impl Kind {
 pub struct Meta {
     /// What the file holds.
     pub kind: Kind,
-    /// The recipe of the run, as JSON.
+    /// The recipe of the run, as JSON. A program that converts a model from elsewhere may state what its images are normalised by in metadata of
+    /// its own, `normalization`, as `{"mean": [r, g, b], "std": [r, g, b]}`; reading the file puts it here, as `network.normalization`.
     pub recipe: String,
     /// Epochs completed.
     pub epoch: u32,
@@ -71,6 +72,15 @@ impl Meta {
             ("engine", self.engine.clone()),
         ])
     }
+}
+
+/// `recipe` with `network.normalization`, all in JSON.
+fn normalized(recipe: &str, normalization: &str) -> Option<String> {
+    let mut recipe: Value = serde_json::from_str(recipe).ok()?;
+    let normalization: Value = serde_json::from_str(normalization).ok().filter(Value::is_object)?;
+    let network = recipe.as_object_mut()?.entry("network").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    network.as_object_mut()?.insert("normalization".to_owned(), normalization);
+    Some(recipe.to_string())
 }
 
 /// A tensor of a checkpoint.
@@ -271,7 +281,11 @@ impl Checkpoint {
         };
         let meta = Meta {
             kind,
-            recipe: text("recipe")?.clone(),
+            recipe: match strings.get("normalization") {
+                Some(normalization) => normalized(text("recipe")?, normalization)
+                    .ok_or_else(|| foreign("its recipe or its normalization is no JSON object"))?,
+                None => text("recipe")?.clone(),
+            },
             epoch: number("epoch")?.try_into().map_err(|_| foreign("its epoch is out of range"))?,
             step: number("step")?,
             seed: number("seed")?,

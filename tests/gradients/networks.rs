@@ -2,9 +2,9 @@
 
 use crate::difference::{assert_gradient, dot, random, uniform};
 use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
-use rocl::element::Element;
+use rocl::element::{Element, Real};
 use rocl::loss::{EmbeddingLoss, NtXent};
-use rocl::nn::{Architecture, ConvSpec, Folded, MODEL, Network, PROJECTOR, Projector, Topology};
+use rocl::nn::{Architecture, ConvSpec, Inference, MODEL, Network, Normalization, PROJECTOR, Projector, Topology};
 use rocl::ops::{self, BnParameters, BnRunning, Epilogue};
 use rocl::{Device, Tensor};
 use std::collections::HashMap;
@@ -84,19 +84,39 @@ fn passes_accumulate() {
     }
 }
 
+/// Statistics of CIFAR-10, far from 0 and 1.
+const NORMALIZATION: Normalization = Normalization { mean: [0.4914, 0.4822, 0.4465], std: [0.2470, 0.2435, 0.2616] };
+
+/// Both inference forms of a network, with and without normalised images.
+fn inference_forms(
+    device: &Device,
+    architecture: Architecture,
+    mut test: impl FnMut(&str, &Topology, &Network<f64>, Inference<f64>),
+) {
+    for normalization in [None, Some(NORMALIZATION)] {
+        let topology = Topology { normalization, ..Topology::new(architecture, WIDTH) };
+        let network = network(device, &topology);
+        for (form, build) in [("folded", Inference::folded as fn(&_, &_, _) -> _), ("unfolded", Inference::unfolded)] {
+            let inference: Inference<f64> = build(device, &topology, 2 * BATCH).unwrap();
+            inference.copy_from(&network).unwrap();
+            let name = format!("{architecture:?}, {form}{}", if normalization.is_some() { ", normalised" } else { "" });
+            test(&name, &topology, &network, inference);
+        }
+    }
+}
+
 #[test]
-fn images_of_the_folded_form() {
+fn images_of_the_inference_forms() {
+    let device = Device::host().unwrap();
     for architecture in ARCHITECTURES {
-        let device = Device::host().unwrap();
-        let topology = Topology::new(architecture, WIDTH);
-        let folded = Folded::new(&device, &topology, BATCH).unwrap();
-        folded.fold(&network(&device, &topology)).unwrap();
-        let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
-        let d_features = random(&device, 3, [BATCH, topology.features]);
-        let loss = || dot(&d_features, &folded.forward(&x).unwrap());
-        loss();
-        folded.backward(&d_features, &d_x).unwrap();
-        assert_gradient(&format!("{architecture:?} images"), &x, &d_x, loss);
+        inference_forms(&device, architecture, |name, topology, _, inference| {
+            let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
+            let d_features = random(&device, 3, [BATCH, topology.features]);
+            let loss = || dot(&d_features, &inference.forward(&x).unwrap());
+            loss();
+            inference.backward(&d_features, &d_x).unwrap();
+            assert_gradient(&format!("{name}: images"), &x, &d_x, loss);
+        });
     }
 }
 
@@ -104,23 +124,52 @@ fn images_of_the_folded_form() {
 #[test]
 fn images_of_the_attack() {
     let device = Device::host().unwrap();
-    let topology = Topology::new(Architecture::ResNet18, WIDTH);
-    let network = network(&device, &topology);
-    let folded = Folded::new(&device, &topology, BATCH).unwrap();
-    folded.fold(&network).unwrap();
-    let projector = Projector::new(&device, network.parameters(), PROJECTOR, BATCH).unwrap();
-    let nt_xent = NtXent::new(&device, 2 * BATCH, 0.5, 2, false).unwrap();
-    let buffers = InstanceBuffers::new(&device, BATCH, PROJECTION).unwrap();
-    let target = images(&device, 2, BATCH);
-    let objective = InstanceObjective::new(&folded, &projector, &nt_xent, &buffers, &target).unwrap();
-    let objective = std::cell::RefCell::new(objective);
-    let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
-    let unused = Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap();
-    objective.borrow_mut().gradient(&x, &d_x).unwrap();
-    assert_gradient("attacked view", &x, &d_x, || {
-        objective.borrow_mut().gradient(&x, &unused).unwrap();
-        objective.borrow().loss().to_vec().unwrap()[0]
+    inference_forms(&device, Architecture::ResNet18, |name, _, network, inference| {
+        let projector = Projector::new(&device, network.parameters(), PROJECTOR, 2 * BATCH).unwrap();
+        let nt_xent = NtXent::new(&device, 2 * BATCH, 0.5, 2, false).unwrap();
+        for build in [InstanceBuffers::new as fn(&_, _, _) -> _, InstanceBuffers::for_both] {
+            let buffers = build(&device, BATCH, PROJECTION).unwrap();
+            let target = images(&device, 2, BATCH);
+            let objective = InstanceObjective::new(&inference, &projector, &nt_xent, &buffers, &target).unwrap();
+            let objective = std::cell::RefCell::new(objective);
+            let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
+            let unused = Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap();
+            objective.borrow_mut().gradient(&x, &d_x).unwrap();
+            assert_gradient(&format!("{name}: attacked view"), &x, &d_x, || {
+                objective.borrow_mut().gradient(&x, &unused).unwrap();
+                objective.borrow().loss().to_vec().unwrap()[0]
+            });
+        }
     });
+}
+
+/// A network with normalisation is one without it that is given normalised images: in training form, parameter gradients included, and in
+/// both inference forms.
+#[test]
+fn normalisation_is_that_of_the_images() {
+    let device = Device::host().unwrap();
+    let plain = Topology::new(Architecture::ResNet18, WIDTH);
+    let normalised = Topology { normalization: Some(NORMALIZATION), ..plain.clone() };
+    let x = images(&device, 5, BATCH);
+    let Normalization { mean, std } = NORMALIZATION;
+    let pixels = x.to_vec().unwrap().into_iter().enumerate().map(|(i, x)| (x - mean[i % 3]) / std[i % 3]);
+    let by_hand = Tensor::from_slice(&device, x.shape(), &pixels.collect::<Vec<f64>>()).unwrap();
+    let d_z = random(&device, 2, [BATCH, PROJECTION]);
+    let run = |topology: &Topology, x: &Tensor<f64>| {
+        let network = Network::<f64>::new(&device, topology, HIDDEN, PROJECTION, BATCH, 1).unwrap();
+        let z = network.forward(x).unwrap().to_vec().unwrap();
+        network.parameters().clear_gradients().unwrap();
+        network.backward(x, &d_z).unwrap();
+        let gradients = network.parameters().gradients().to_vec().unwrap();
+        let features = [Inference::folded, Inference::unfolded].map(|build| {
+            let inference = build(&device, topology, BATCH).unwrap();
+            inference.copy_from(&network).unwrap();
+            inference.forward(x).unwrap().to_vec().unwrap()
+        });
+        (z, gradients, features)
+    };
+    // The kernel's difference and quotient are those written above: equal bits.
+    assert_eq!(run(&normalised, &x), run(&plain, &by_hand));
 }
 
 /// The encoder in evaluation, as it is defined: convolution, then batch normalisation with running statistics, nothing folded.
@@ -131,6 +180,13 @@ struct Unfolded<'a, T: Element> {
 }
 
 impl<T: Element> Unfolded<'_, T> {
+    fn normalised(&self, Normalization { mean, std }: &Normalization, images: &Tensor<T>) -> Tensor<T> {
+        let pixels =
+            images.to_vec().unwrap().into_iter().enumerate().map(|(i, x)| (x.to_real().to_f64() - mean[i % 3]) / std[i % 3]);
+        let pixels: Vec<T> = pixels.map(|x| T::from_real(T::Real::from_f64(x))).collect();
+        Tensor::from_slice(self.device, images.shape(), &pixels).unwrap()
+    }
+
     fn unit(&self, spec: &ConvSpec, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool) -> Tensor<T> {
         let parameter = |name: &str| self.network.parameters().get(&format!("{MODEL}{name}")).unwrap();
         let shape = [x.rows_len(), spec.out_size(), spec.out_size(), spec.k];
@@ -145,7 +201,8 @@ impl<T: Element> Unfolded<'_, T> {
     }
 
     fn features(&self, topology: &Topology, images: &Tensor<T>) -> Tensor<T> {
-        let mut h = self.unit(&topology.stem, images, None, true);
+        let images = topology.normalization.as_ref().map_or(images.clone(), |n| self.normalised(n, images));
+        let mut h = self.unit(&topology.stem, &images, None, true);
         for block in &topology.blocks {
             let shortcut = block.shortcut.as_ref().map_or(h.clone(), |spec| self.unit(spec, &h, None, false));
             let (last, inner) = block.units.split_last().unwrap();
@@ -159,25 +216,23 @@ impl<T: Element> Unfolded<'_, T> {
 }
 
 #[test]
-fn folding_changes_nothing() {
+fn inference_forms_are_the_definition() {
+    let device = Device::host().unwrap();
     for architecture in ARCHITECTURES {
-        let device = Device::host().unwrap();
-        let topology = Topology::new(architecture, WIDTH);
-        let network = network(&device, &topology);
-        let folded = Folded::new(&device, &topology, BATCH).unwrap();
-        folded.fold(&network).unwrap();
-        let statistics: HashMap<_, _> = network.encoder().running_statistics().into_iter().collect();
-        // A last batch is often smaller than the buffers.
-        for n in [BATCH, 1] {
-            let x = images(&device, 5, n);
-            let expected = Unfolded { device: &device, network: &network, statistics: &statistics }.features(&topology, &x);
-            let found = folded.forward(&x).unwrap().to_vec().unwrap();
-            let expected = expected.to_vec().unwrap();
-            let scale = expected.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
-            for (found, expected) in found.iter().zip(&expected) {
-                // 53 layers, each with a rounding of 10⁻¹⁶ per term.
-                assert!((found - expected).abs() <= 1e-10 * scale, "{architecture:?}: {found} instead of {expected}");
+        inference_forms(&device, architecture, |name, topology, network, inference| {
+            let statistics: HashMap<_, _> = network.encoder().running_statistics().into_iter().collect();
+            let definition = Unfolded { device: &device, network, statistics: &statistics };
+            // A last batch is often smaller than the buffers.
+            for n in [BATCH, 1] {
+                let x = images(&device, 5, n);
+                let found = inference.forward(&x).unwrap().to_vec().unwrap();
+                let expected = definition.features(topology, &x).to_vec().unwrap();
+                let scale = expected.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+                for (found, expected) in found.iter().zip(&expected) {
+                    // 53 layers, each with a rounding of 10⁻¹⁶ per term.
+                    assert!((found - expected).abs() <= 1e-10 * scale, "{name}: {found} instead of {expected}");
+                }
             }
-        }
+        });
     }
 }

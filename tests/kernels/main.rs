@@ -13,6 +13,7 @@ mod conv_direct;
 mod cross_entropy;
 mod image;
 mod layout;
+mod normalize;
 mod nt_xent;
 mod optim;
 mod pgd;

@@ -4,6 +4,7 @@
 mod wrong;
 
 use rocl::Device;
+use rocl::recipe::Recipe;
 use rocl::recipe::verify::{Recording, Row, Subject, Tolerances, verify};
 use std::path::PathBuf;
 
@@ -37,6 +38,18 @@ fn the_engine_agrees_with_the_committed_recording() {
         assert!(rows.iter().any(|row| row.name == what), "{what} was not compared");
     }
     assert_eq!(rows.iter().filter(|row| row.name.contains("running statistics")).count(), 2, "both updates of the statistics");
+}
+
+/// The released code's own sequence of operations, and each half of it: targets embedded in every step, nothing folded.
+#[test]
+fn the_long_way_agrees_with_the_committed_recording() {
+    for (reuse_target, fold_batch_norm) in [(false, true), (true, false), (false, false)] {
+        let adjust = |recipe: &mut Recipe| {
+            (recipe.attack.reuse_target, recipe.attack.fold_batch_norm) = (reuse_target, fold_batch_norm);
+        };
+        let rows = rows(&committed(), &Subject { adjust: &adjust, ..Subject::default() });
+        assert_eq!(failures(&rows), Vec::<String>::new(), "reuse_target {reuse_target}, fold_batch_norm {fold_batch_norm}");
+    }
 }
 
 /// The full recordings, of ResNet-18 and of a narrow ResNet-50, with their f64 companions.

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
 
-use super::{Optimizer, Recipe};
+use super::{Normalization, Optimizer, Recipe};
 use crate::optim::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -32,6 +32,10 @@ impl Recipe {
         within("network.projection_hidden", self.projection_hidden(), 1..=2 * LARGE)?;
         // The kernels of NT-Xent hold a row in registers.
         within("network.projection", self.network.projection, 1..=256)?;
+        if let Some(Normalization { mean, std }) = self.network.normalization {
+            mean.into_iter().try_for_each(|mean| within("network.normalization.mean", mean, -1000.0..=1000.0))?;
+            std.into_iter().try_for_each(|std| within("network.normalization.std", std, 0.001..=1000.0))?;
+        }
         within("train.epochs", self.train.epochs, 1..=MANY)?;
         // A batch of one image has no negatives.
         within("train.batch_size", self.train.batch_size, 2..=LARGE)?;
@@ -82,7 +86,7 @@ impl Recipe {
     }
 
     fn check_schedule(&self) -> Result<()> {
-        if let Schedule::WarmupCosine { warmup_epochs, warmup_multiplier, cosine_epochs } = self.schedule {
+        if let Schedule::WarmupCosine { warmup_epochs, warmup_multiplier, cosine_epochs, .. } = self.schedule {
             within("schedule.warmup_epochs", warmup_epochs, 0..=MANY)?;
             within("schedule.warmup_multiplier", warmup_multiplier, above(0.0, 1000.0))?;
             // A shorter cosine would leave epochs at a learning rate of zero.

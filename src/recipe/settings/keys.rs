@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Every section with its keys; the section `""` is the top of the file. For a section with a `kind`, the keys of all kinds.
 pub(super) const KEYS: [(&str, &[&str]); 10] = [
     ("", &["schema", "name"]),
-    ("network", &["architecture", "width", "projection_hidden", "projection"]),
+    ("network", &["architecture", "width", "projection_hidden", "projection", "normalization"]),
     ("train", &["method", "epochs", "batch_size", "seed"]),
     (
         "augment",
@@ -25,10 +25,13 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
             "crop_ratio",
         ],
     ),
-    ("attack", &["epsilon", "step_size", "steps", "random_start", "loss", "attack_to", "group"]),
+    (
+        "attack",
+        &["epsilon", "step_size", "steps", "random_start", "loss", "attack_to", "group", "reuse_target", "fold_batch_norm"],
+    ),
     ("loss", &["temperature", "lambda", "regularize_to", "detach_keys"]),
     ("optimizer", &["kind", "learning_rate", "momentum", "weight_decay", "trust", "beta1", "beta2", "epsilon"]),
-    ("schedule", &["kind", "warmup_epochs", "warmup_multiplier", "cosine_epochs"]),
+    ("schedule", &["kind", "warmup_epochs", "warmup_multiplier", "cosine_epochs", "chained"]),
     ("linear_eval", &["learning_rate", "momentum", "weight_decay", "batch_size", "epochs", "milestones", "decay"]),
     ("evaluate", &["epsilon", "step_size", "steps", "random_start", "batch_size"]),
 ];

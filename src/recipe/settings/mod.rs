@@ -21,9 +21,10 @@ pub use number::Number;
 pub use overrides::Overrides;
 pub use presets::{preset, preset_names};
 pub use sections::{
-    Architecture, Attack, AttackLoss, Augment, Evaluate, LinearEval, Loss, Method, Network, Optimizer, Train, View,
+    Architecture, Attack, AttackLoss, Augment, Evaluate, LinearEval, Loss, Method, Network, Normalization, Optimizer, Train, View,
 };
 
+use crate::nn::Topology;
 use crate::optim::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -107,6 +108,12 @@ impl Recipe {
     /// [`Error::Usage`] when a value has no JSON form, which [`Recipe::check`] refuses.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::Usage(format!("the recipe cannot be written as JSON: {error}")))
+    }
+
+    /// What the encoder consists of.
+    pub fn topology(&self) -> Topology {
+        let Network { architecture, width, normalization, .. } = self.network;
+        Topology { normalization, ..Topology::new(architecture, width as usize) }
     }
 
     /// Units of the projector's hidden layer.

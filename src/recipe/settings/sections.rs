@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Number;
 pub use crate::data::augmentation::AugmentationSettings as Augment;
-pub use crate::nn::Architecture;
+pub use crate::nn::{Architecture, Normalization};
 pub use crate::optim::OptimizerSettings as Optimizer;
 
 /// `[network]`: encoder and projector.
@@ -19,6 +19,9 @@ pub struct Network {
     pub projection_hidden: Option<u32>,
     /// Dimension of the embedding that the contrastive loss sees.
     pub projection: u32,
+    /// What images are normalised by before the stem; they are not when absent. ε and step sizes are in units of [0, 1] all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<Normalization>,
 }
 
 /// `[train]`: the pretraining run.
@@ -72,6 +75,11 @@ pub struct Attack {
     /// Images that see each other as negatives in the attack and in the regulariser; 0 is the whole batch. The batch is a
     /// multiple of it. The released code has the images of one GPU, 256 of a batch of 512.
     pub group: u32,
+    /// Embed the target once, not in every step: the same adversary, bit for bit, for little more than half the work. False runs the
+    /// released code's own sequence.
+    pub reuse_target: bool,
+    /// Fold batch normalisation into the convolutions: the same gradients to rounding. False runs the released code's own sequence.
+    pub fold_batch_norm: bool,
 }
 
 /// What the instance-wise attack maximises.

@@ -3,7 +3,7 @@
 use super::recording::native;
 use super::row::{Measure, Row, median, relative_l2};
 use super::{Session, widened};
-use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, InstanceBuffers, InstanceObjective, LinfPgd, Objective};
+use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, LinfPgd, Objective};
 use crate::element::{Element, Real};
 use crate::{Result, Tensor, ops};
 
@@ -20,10 +20,8 @@ pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
 
 fn instance<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     let Session { device, recording, .. } = *session;
-    let buffers = InstanceBuffers::new(device, session.batch(), session.recipe.network.projection as usize)?;
     let target = recording.images(device, "in/x2")?;
-    let loss = &*session.losses.attack_loss;
-    let mut objective = InstanceObjective::new(&session.folded, &session.projector, loss, &buffers, &target)?;
+    let mut objective = session.model.objective(&*session.losses.attack_loss, &target)?;
     let mut rows = teacher_forced(session, "attack", &mut objective, 1.0)?;
 
     let clean = recording.images::<T::Real>(device, "in/x1")?;
@@ -77,7 +75,7 @@ fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     let batch = session.batch();
     let buffers = ClassifierBuffers::new(device, batch, session.head.features())?;
     let labels = recording.labels(device)?;
-    let mut objective = ClassifierObjective::new(&session.folded, &session.head, &buffers, &labels, batch);
+    let mut objective = ClassifierObjective::new(session.model.encoder(), &session.head, &buffers, &labels, batch);
     // The recording has the mean over the batch, the objective the sum.
     let mean = 1.0 / batch as f64;
     let mut rows = Vec::new();
@@ -101,7 +99,7 @@ fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
         rows.push(single_steps(session, &attack, &mut objective, &clean, step_size)?);
     }
     rows.push(adversary(session, "pgd20/x_final", &x, &recording.native("pgd20/x_final")?, step_size)?);
-    let features = session.folded.forward(&session.stored(&recording.images(device, "pgd20/x_final")?)?)?;
+    let features = session.model.encoder().forward(&recording.images(device, "pgd20/x_final")?)?;
     rows.extend(session.row("pgd20/logits_adv", &widened(&session.head.forward(&features)?)?)?);
 
     if recording.has("pgd20rs/x0") {

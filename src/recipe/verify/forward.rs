@@ -19,14 +19,15 @@ pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
 
 fn embeddings<T: Element>(session: &Session<T>, view: &str) -> Result<Vec<Row>> {
     let images = session.recording.images::<T::Real>(session.device, &format!("in/{view}"))?;
-    let features = session.folded.forward(&session.stored(&images)?)?;
+    let encoder = session.model.encoder();
+    let features = encoder.forward(&images)?;
     let mut rows = Vec::new();
     let mut found: Vec<(String, Vec<f64>)> = Vec::new();
-    for (index, activation) in session.folded.layer_outputs(session.batch())?.into_iter().enumerate() {
+    for (index, activation) in encoder.layer_outputs(session.batch())?.into_iter().enumerate() {
         found.push((format!("internal{index}"), widened(&activation)?));
     }
     found.push(("feat".to_owned(), widened(&features)?));
-    found.push(("proj".to_owned(), widened(&session.projector.forward(&features)?)?));
+    found.push(("proj".to_owned(), widened(&session.model.projector().forward(&features)?)?));
     found.push(("logits".to_owned(), widened(&session.head.forward(&features)?)?));
     for (what, values) in found {
         rows.extend(session.row(&format!("eval/{view}/{what}"), &values)?);

@@ -12,8 +12,9 @@ pub use step::{Stage, StepBy};
 
 use crate::data::Dataset;
 use crate::element::Element;
-use crate::nn::{Classifier, Folded, Network, PROJECTOR, Projector, Staging, Topology};
+use crate::nn::Classifier;
 use crate::recipe::Recipe;
+use crate::recipe::attacked::Attacked;
 use crate::recipe::pretrain::{Ingredients, Pretraining};
 use crate::{Device, Result, Tensor};
 use recording::{native, reals, widened};
@@ -59,10 +60,8 @@ struct Session<'a, T: Element> {
     tolerances: Tolerances,
     recipe: Recipe,
     run: Pretraining<T>,
-    folded: Folded<T>,
-    projector: Projector<T>,
+    model: Attacked<T>,
     head: Classifier<T>,
-    staging: Staging<T>,
     losses: Ingredients<T::Real>,
 }
 
@@ -79,13 +78,11 @@ impl<'a, T: Element> Session<'a, T> {
             classes: vec!["recorded".to_owned()],
         };
         let run = Pretraining::with(device, &recipe, &data, |clock| (subject.ingredients)(device, &recipe, clock))?;
-        load(recording, run.network())?;
-        let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
-        let folded = Folded::new(device, &topology, batch)?;
-        folded.fold(run.network())?;
-        let projector = Projector::new(device, run.network().parameters(), PROJECTOR, batch)?;
+        recording.load(run.network())?;
+        let model = Attacked::new(device, &recipe, run.network())?;
+        model.copy_from(run.network())?;
         let classes = recording.get("init/linear/bias")?.values.len();
-        let head = Classifier::new(device, topology.features, classes, batch, 0)?;
+        let head = Classifier::new(device, recipe.topology().features, classes, batch, 0)?;
         for spec in head.parameters().specs() {
             let name = format!("init/{}", spec.name.replace('.', "/"));
             head.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&recording.native(&name)?))?;
@@ -93,17 +90,11 @@ impl<'a, T: Element> Session<'a, T> {
         head.parameters().refresh()?;
         let clock = Tensor::zeros(device, [2])?;
         let losses = (subject.ingredients)(device, &recipe, &clock)?;
-        let staging = Staging::new(device, [batch, 32, 32, 3])?;
-        Ok(Self { device, recording, tolerances, recipe, run, folded, projector, head, staging, losses })
+        Ok(Self { device, recording, tolerances, recipe, run, model, head, losses })
     }
 
     fn batch(&self) -> usize {
         self.recipe.train.batch_size as usize
-    }
-
-    /// Images in the storage type.
-    fn stored(&self, images: &Tensor<T::Real>) -> Result<Tensor<T>> {
-        self.staging.store(images)
     }
 
     /// The error of `found`, in this engine's layout, against the nearer of the recordings of `name`.
@@ -120,17 +111,4 @@ impl<'a, T: Element> Session<'a, T> {
         let error = self.error(name, found)?;
         Ok(Some(Row::new(name, Measure::RelativeL2, error, self.tolerances.forward)))
     }
-}
-
-/// Loads `init/`.
-fn load<T: Element>(recording: &Recording, network: &Network<T>) -> Result<()> {
-    for spec in network.parameters().specs() {
-        let values = recording.native(&format!("init/{}", spec.name))?;
-        network.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&values))?;
-    }
-    network.parameters().refresh()?;
-    for (name, tensor) in network.encoder().running_statistics() {
-        tensor.write(&reals::<T::Real>(&recording.native(&format!("init/model/{name}"))?))?;
-    }
-    Ok(())
 }

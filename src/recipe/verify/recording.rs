@@ -1,6 +1,7 @@
 //! A recording of the reference implementation: named tensors and the settings they were recorded with. `docs/verify.md` has the format.
 
 use crate::element::{Element, Real};
+use crate::nn::Network;
 use crate::optim::OptimizerSettings;
 use crate::optim::schedule::Schedule;
 use crate::recipe::Recipe;
@@ -145,6 +146,19 @@ impl Recording {
         recipe.schedule = Schedule::Constant;
         recipe.check()?;
         Ok(recipe)
+    }
+
+    /// Gives `network`, which is of the recorded [`Recording::recipe`], the recorded state before the first step.
+    pub fn load<T: Element>(&self, network: &Network<T>) -> Result<()> {
+        for spec in network.parameters().specs() {
+            let values = self.native(&format!("init/{}", spec.name))?;
+            network.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&values))?;
+        }
+        network.parameters().refresh()?;
+        for (name, tensor) in network.encoder().running_statistics() {
+            tensor.write(&reals::<T::Real>(&self.native(&format!("init/model/{name}"))?))?;
+        }
+        Ok(())
     }
 
     fn refuse(&self, message: String) -> Error {
