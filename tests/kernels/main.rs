@@ -18,4 +18,5 @@ mod optim;
 mod pgd;
 mod pool;
 mod random;
+mod readme;
 mod reduce;
