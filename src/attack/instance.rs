@@ -8,8 +8,8 @@ use crate::{Device, Result, Tensor};
 
 /// Contrastive loss over [f(x), f(target)], as a function of x.
 ///
-/// Batch normalisation uses running statistics, and (with detached keys) no gradient reaches the target, so the target is embedded
-/// **once** and only x is propagated back: the same adversary as embedding both in every step, for little more than half the work.
+/// Batch normalisation uses running statistics, and (with detached keys) no gradient reaches the target, so the target is embedded **once** and only x is
+/// propagated back: the same adversary as embedding both in every step, for little more than half the work.
 pub struct InstanceObjective<'a, T: Element> {
     model: &'a Folded<T>,
     projector: &'a Projector<T>,

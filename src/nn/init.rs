@@ -6,8 +6,8 @@ use crate::element::{Element, Real};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-/// Convolutions and linear layers: U(−1/√fan_in, 1/√fan_in), weights and biases alike (He et al. 2015 with PyTorch's a = √5); batch
-/// normalisation: γ = 1, β = 0. Each parameter has a stream of its own, so that adding one does not change the others.
+/// Convolutions and linear layers: U(−1/√fan_in, 1/√fan_in), weights and biases alike (He et al. 2015 with PyTorch's a = √5); batch normalisation:
+/// γ = 1, β = 0. Each parameter has a stream of its own, so that adding one does not change the others.
 pub fn initialize<T: Element>(parameters: &Parameters<T>, seed: u64) -> Result<()> {
     for (index, spec) in parameters.specs().iter().enumerate() {
         let len: usize = spec.dims.iter().product();
