@@ -1,5 +1,5 @@
-// What surrounds a folded convolution and a linear layer: bias, residual and rectifier, their gradient, and the gradient of a bias.
-// Each activation is read once and written once.
+// What surrounds a convolution and a linear layer, where the library call does not fuse it: bias, residual and rectifier, their gradient,
+// and the gradient of a bias. Each activation is read once and written once.
 #include "rocl.cuh"
 
 // x <- x + bias + residual, rectified; [rows, channels], bias over channels.
@@ -14,12 +14,13 @@ KERNEL(bias_activation)(T* x, const T* OPTIONAL bias, const T* OPTIONAL residual
         });
 }
 
-// dx = dy + residual (the gradient that arrives by the other branch) where y, the rectifier's output, is positive; else 0.
-KERNEL(relu_backward)(const T* dy, const T* OPTIONAL residual, const T* y, T* dx, int64_t n) {
+// dx <- dx + residual (the gradient that arrives by the other branch) where y, the rectifier's output, is positive; else 0.
+KERNEL(activation_backward)(T* dx, const T* OPTIONAL residual, const T* OPTIONAL y, int64_t n) {
     for_each_vector(n, [=](auto at) {
-        auto g = load(dy, at);
+        auto g = load(dx, at);
         if (residual) g = g + load(residual, at);
-        store(dx, at, where_positive(load(y, at), g));
+        if (y) g = where_positive(load(y, at), g);
+        store(dx, at, g);
     });
 }
 

@@ -16,6 +16,7 @@ pub trait Element: bytemuck::Pod + Send + Sync + 'static {
     fn from_real(value: Self::Real) -> Self;
 }
 
+// The host convolution's loops are compiled for each of these types; as a supertrait they follow from `T::Real` wherever it is written.
 /// A type arithmetic is done in: `f32`, and `f64` for oracles and gradient checks on the host.
 pub trait Real:
     Element<Real = Self>

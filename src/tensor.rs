@@ -1,7 +1,7 @@
 //! [`Tensor`]: a typed handle on device memory with a shape.
 //!
-//! A tensor is what a pointer is in CUDA: cloning it, slicing rows off it or reshaping it shares the memory. Kernels write
-//! through the handle; the launch checks that no kernel is given overlapping memory to write. Handles stay on the thread that drives the device.
+//! A tensor is what a pointer is in CUDA: cloning it or slicing it shares the memory. Kernels write through the handle; the launch checks
+//! that no kernel is given overlapping memory to write. Handles stay on the thread that drives the device.
 
 use crate::device::{Device, Memory};
 use crate::{Error, Result};
@@ -122,15 +122,6 @@ impl<E: Pod> Tensor<E> {
             .map_err(|_| Error::shape(op, format!("a tensor of {N} dimensions is needed, not {:?}", self.shape)))
     }
 
-    /// The same memory with another shape of equal length.
-    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
-        let shape = shape.into();
-        if shape.len() != self.len() {
-            return Err(Error::shape("reshape", format!("{:?} does not have as many elements as {shape:?}", self.shape)));
-        }
-        Ok(Self { shape, ..self.clone() })
-    }
-
     /// A view of a range of the outermost dimension.
     pub fn rows(&self, range: Range<usize>) -> Result<Self> {
         let rows = self.rows_len();
@@ -171,6 +162,12 @@ impl<E: Pod> Tensor<E> {
     pub fn copy_from(&self, source: &Self) -> Result<()> {
         if source.len() != self.len() {
             return Err(Error::shape("copy", format!("{:?} does not fit into {:?}", source.shape, self.shape)));
+        }
+        if !self.device().is(source.device()) {
+            return Err(Error::shape(
+                "copy",
+                "the tensors are on different devices; copy through the host, by `to_vec` and `write`",
+            ));
         }
         let size = size_of::<E>();
         self.memory.copy(self.offset * size, &source.memory, source.offset * size, self.len() * size)

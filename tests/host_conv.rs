@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rocl::device::host::conv::{ConvShape, dgrad, fprop, wgrad};
+use rocl::device::conv::ConvShape;
+use rocl::device::host::conv::{dgrad, fprop, wgrad};
 use rocl::element::Element;
 
 /// Multiples of 1/16 up to 2, which every storage type holds exactly. Their products are multiples of 2⁻⁸ up to 4, so sums of

@@ -29,8 +29,6 @@ DEVICE inline float logarithm(float x) { return logf(x); }
 DEVICE inline double logarithm(double x) { return log(x); }
 DEVICE inline float square_root(float x) { return sqrtf(x); }
 DEVICE inline double square_root(double x) { return sqrt(x); }
-DEVICE inline float power(float x, float y) { return powf(x, y); }
-DEVICE inline double power(double x, double y) { return pow(x, y); }
 
 // What a rectifier lifts its input to: nothing, when there is none.
 DEVICE inline Real rectifier_floor(int32_t relu) { return relu ? (Real)0 : -(Real)INFINITY; }

@@ -13,15 +13,6 @@ template <typename V> DEVICE inline V warp_sum(V v) {
     return v;
 }
 
-template <typename V> DEVICE inline V warp_max(V v) {
-#pragma unroll
-    for (int offset = 16; offset > 0; offset >>= 1) {
-        V other = __shfl_xor_sync(FULL_MASK, v, offset);
-        v = v > other ? v : other;
-    }
-    return v;
-}
-
 // The sum over a block, for its first warp; the other threads get 0. `scratch` holds one value per thread and serves one call.
 template <typename V> DEVICE inline V block_sum(V v, V* scratch) {
     scratch[threadIdx.x] = v;

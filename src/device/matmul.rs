@@ -2,7 +2,8 @@
 //!
 //! On the host these are 1×1 convolutions of 1×1 images, which its convolution runs at full speed.
 
-use super::conv::{self, ConvShape, Epilogue};
+use super::Device;
+use super::conv::{self, ConvShape, DgradEpilogue, Epilogue, Split};
 use crate::element::Element;
 use crate::{Result, Tensor};
 
@@ -10,19 +11,17 @@ fn shape(rows: usize, inputs: usize, outputs: usize) -> ConvShape {
     ConvShape { n: rows, h: 1, w: 1, c: inputs, k: outputs, r: 1, s: 1, stride: 1, pad: 0 }
 }
 
-pub(crate) fn forward<T: Element>(
-    x: &Tensor<T>,
-    weight: &Tensor<T>,
-    bias: Option<&Tensor<T>>,
-    relu: bool,
-    y: &Tensor<T>,
-) -> Result<()> {
-    let shape = shape(x.dims()[0], x.dims()[1], y.dims()[1]);
-    conv::fprop(&shape, x, weight, Epilogue { bias, residual: None, relu }, y)
+/// What `device` fuses into [`forward`].
+pub(crate) fn forward_epilogue<'a, T: Element>(device: &Device, epilogue: Epilogue<'a, T>) -> Split<Epilogue<'a, T>> {
+    conv::fprop_epilogue(device, epilogue)
+}
+
+pub(crate) fn forward<T: Element>(x: &Tensor<T>, weight: &Tensor<T>, epilogue: Epilogue<T>, y: &Tensor<T>) -> Result<()> {
+    conv::fprop(&shape(x.dims()[0], x.dims()[1], y.dims()[1]), x, weight, epilogue, y)
 }
 
 pub(crate) fn backward_input<T: Element>(dy: &Tensor<T>, weight: &Tensor<T>, dx: &Tensor<T>) -> Result<()> {
-    conv::dgrad(&shape(dy.dims()[0], dx.dims()[1], dy.dims()[1]), dy, weight, None, None, dx)
+    conv::dgrad(&shape(dy.dims()[0], dx.dims()[1], dy.dims()[1]), dy, weight, DgradEpilogue::default(), dx)
 }
 
 pub(crate) fn backward_weight<T: Element>(x: &Tensor<T>, dy: &Tensor<T>, dw: &Tensor<T::Real>) -> Result<()> {

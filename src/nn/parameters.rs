@@ -1,8 +1,9 @@
 //! All trainable parameters of a model, in one flat arena.
 //!
 //! Values, gradients and optimiser state lie in flat tensors with equal offsets, each parameter padded with zeros to whole chunks of
-//! [`CHUNK`](crate::ops::CHUNK) elements. So the optimiser runs over all of them in one or two launches, gradients are cleared in one, and the working copies of
-//! 16-bit training are cast in one. The padding stays zero under every optimiser; a kernel that wrote past its parameter would show there.
+//! [`CHUNK`](crate::ops::CHUNK) elements. So the optimiser runs over all of them in one or two launches, gradients are cleared in one,
+//! and the working copies of 16-bit training are cast in one. The padding stays zero under every optimiser; a kernel that wrote past its
+//! parameter would show there.
 
 use crate::element::Element;
 use crate::ops::{self, ChunkTable};

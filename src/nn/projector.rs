@@ -14,7 +14,6 @@ pub struct Projector<T: Element> {
     second: Linear<T>,
     hidden: Tensor<T>,
     d_hidden: Tensor<T>,
-    d_activation: Tensor<T>,
     embedding: Tensor<T::Real>,
     staging: Staging<T>,
     d_features: Tensor<T>,
@@ -40,7 +39,6 @@ impl<T: Element> Projector<T> {
         Ok(Self {
             hidden: Tensor::zeros(device, [max_batch, hidden])?,
             d_hidden: Tensor::zeros(device, [max_batch, hidden])?,
-            d_activation: Tensor::zeros(device, [max_batch, hidden])?,
             embedding: Tensor::zeros(device, [max_batch, projection])?,
             staging: Staging::new(device, [max_batch, projection])?,
             d_features: Tensor::zeros(device, [max_batch, features])?,
@@ -88,9 +86,9 @@ impl<T: Element> Projector<T> {
     fn backward_hidden(&self, d_embedding: &Tensor<T::Real>) -> Result<(Tensor<T>, Tensor<T>)> {
         let rows = 0..d_embedding.rows_len();
         let d_out = self.staging.store(d_embedding)?;
-        let (d_activation, d_hidden) = (self.d_activation.rows(rows.clone())?, self.d_hidden.rows(rows.clone())?);
-        self.second.backward_input(&d_out, &d_activation)?;
-        ops::relu_backward(&d_activation, None, &self.hidden.rows(rows)?, &d_hidden)?;
+        let d_hidden = self.d_hidden.rows(rows.clone())?;
+        self.second.backward_input(&d_out, &d_hidden)?;
+        ops::activation_backward(&d_hidden, None, Some(&self.hidden.rows(rows)?))?;
         Ok((d_hidden, d_out))
     }
 }

@@ -1,7 +1,8 @@
 //! Bias, residual and rectifier, and their gradients.
 
-use super::check::{has_shape, like_or_none, same_shape};
+use super::check::{has_shape, like_or_none};
 use super::rows::{column_blocks, rows_channels};
+use crate::device::conv::{DgradEpilogue, Epilogue};
 use crate::device::launch::{self, Work};
 use crate::element::Element;
 use crate::{Result, Tensor};
@@ -22,13 +23,29 @@ pub fn bias_activation<T: Element>(
     launch::bias_activation(Work::RowsChannels(rows, channels), x, bias, residual, rows as i64, channels as i32, relu.into())
 }
 
-/// The gradient of a rectifier with output `y`: dx = `dy` + `residual` where y > 0, else 0. `residual` is the gradient that arrives by the
-/// other branch of a residual block. All tensors have one shape.
-pub fn relu_backward<T: Element>(dy: &Tensor<T>, residual: Option<&Tensor<T>>, y: &Tensor<T>, dx: &Tensor<T>) -> Result<()> {
-    const OP: &str = "relu_backward";
-    same_shape(OP, &[("dy", dy), ("y", y), ("dx", dx)])?;
-    like_or_none(OP, "residual", residual, dy)?;
-    launch::relu_backward(Work::Elements(dy.len()), dy, residual, y, dx, dy.len() as i64)
+/// dx ← (`y` > 0) · (dx + `residual`), each where given, in place: back through a rectifier with output `y`, where `residual` is the
+/// gradient that arrives by the other branch of a residual block. All tensors have one shape.
+pub fn activation_backward<T: Element>(dx: &Tensor<T>, residual: Option<&Tensor<T>>, y: Option<&Tensor<T>>) -> Result<()> {
+    const OP: &str = "activation_backward";
+    like_or_none(OP, "residual", residual, dx)?;
+    like_or_none(OP, "y", y, dx)?;
+    launch::activation_backward(Work::Elements(dx.len()), dx, residual, y, dx.len() as i64)
+}
+
+/// Runs what a device has `left` of an epilogue.
+pub(super) fn finish<T: Element>(left: Epilogue<T>, y: &Tensor<T>) -> Result<()> {
+    if left.is_empty() || y.is_empty() {
+        return Ok(());
+    }
+    bias_activation(y, left.bias, left.residual, left.relu)
+}
+
+/// As [`finish`], of the epilogue of an input's gradient.
+pub(super) fn finish_gradient<T: Element>(left: DgradEpilogue<T>, dx: &Tensor<T>) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    activation_backward(dx, left.residual, left.mask)
 }
 
 /// `d_bias` ← `d_bias` + the sum of `dy` over rows: the gradient of a linear layer's bias, accumulated over passes. `dy` is `[rows, c]`,

@@ -1,8 +1,11 @@
 //! Convolution: activations NHWC, filters KRSC, square strides, symmetric zero padding.
+//!
+//! What a device does not fuse into the call runs afterwards, as a kernel in place.
 
-use super::check::has_shape;
+use super::activation::{finish, finish_gradient};
+use super::check::{has_shape, like_or_none};
 pub use crate::device::conv::Epilogue;
-use crate::device::conv::{self, ConvShape};
+use crate::device::conv::{self, ConvShape, DgradEpilogue, Split};
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
 
@@ -23,10 +26,10 @@ pub fn conv_fprop<T: Element>(
     if let Some(bias) = epilogue.bias {
         has_shape(OP, "bias", bias, &[shape.k])?;
     }
-    if let Some(residual) = epilogue.residual {
-        has_shape(OP, "residual", residual, y.dims())?;
-    }
-    conv::fprop(&shape, x, filter, epilogue, y)
+    like_or_none(OP, "residual", epilogue.residual, y)?;
+    let Split { fused, left } = conv::fprop_epilogue(y.device(), epilogue);
+    conv::fprop(&shape, x, filter, fused, y)?;
+    finish(left, y)
 }
 
 /// dx = (mask > 0) · (gradient + residual), the two where given: the gradient with respect to the input, another branch's contribution,
@@ -43,12 +46,11 @@ pub fn conv_dgrad<T: Element>(
     const OP: &str = "conv_dgrad";
     let shape = shape(OP, dx, filter.dims_of(OP)?, stride, pad)?;
     has_shape(OP, "dy", dy, &output(&shape))?;
-    for (name, tensor) in [("residual", residual), ("mask", mask)] {
-        if let Some(tensor) = tensor {
-            has_shape(OP, name, tensor, dx.dims())?;
-        }
-    }
-    conv::dgrad(&shape, dy, filter, residual, mask, dx)
+    like_or_none(OP, "residual", residual, dx)?;
+    like_or_none(OP, "mask", mask, dx)?;
+    let Split { fused, left } = conv::dgrad_epilogue(dx.device(), DgradEpilogue { residual, mask });
+    conv::dgrad(&shape, dy, filter, fused, dx)?;
+    finish_gradient(left, dx)
 }
 
 /// The gradient with respect to the filters `dw` (`[k, r, s, c]`), in the arithmetic type, added to what is there when `accumulate`.

@@ -1,6 +1,8 @@
 //! Fully connected layers.
 
+use super::activation::finish;
 use super::check::has_shape;
+use crate::device::conv::{Epilogue, Split};
 use crate::device::matmul;
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
@@ -13,7 +15,9 @@ pub fn linear<T: Element>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tenso
     if let Some(bias) = bias {
         has_shape(OP, "bias", bias, &[outputs])?;
     }
-    matmul::forward(x, weight, bias, relu, y)
+    let Split { fused, left } = matmul::forward_epilogue(y.device(), Epilogue { bias, residual: None, relu });
+    matmul::forward(x, weight, fused, y)?;
+    finish(left, y)
 }
 
 /// dx = dy W.

@@ -24,7 +24,7 @@ mod random;
 mod reduce;
 mod rows;
 
-pub use activation::{bias_activation, bias_gradient, relu_backward};
+pub use activation::{activation_backward, bias_activation, bias_gradient};
 pub use augment::augment;
 pub use batch_norm::{
     BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_statistics,

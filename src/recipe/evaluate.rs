@@ -22,7 +22,8 @@ pub struct Accuracy {
     pub pgd: f64,
 }
 
-/// Measures head ∘ encoder on `data`. As in the paper, the attacked accuracy is that on the adversarial images, whatever the clean image's class was taken for.
+/// Measures head ∘ encoder on `data`. As in the paper, the attacked accuracy is that on the adversarial images, whatever the clean
+/// image's class was taken for.
 pub fn evaluate<T: Element>(
     device: &Device,
     settings: &Evaluate,

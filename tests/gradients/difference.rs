@@ -4,8 +4,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rocl::{Device, Tensor};
 
-/// Steps, those first that mostly do. Rounding of the loss (some 10⁻¹⁵) divided by the step is what a small one suffers from; a large one reaches across
-/// kinks of ReLUs, where the quotient is a mean of two slopes. A wrong gradient is wrong at every step, a right one is met by one of them.
+/// Steps, those first that mostly do. Rounding of the loss (some 10⁻¹⁵) divided by the step is what a small one suffers from; a large one
+/// reaches across kinks of ReLUs, where the quotient is a mean of two slopes. A wrong gradient is wrong at every step, a right one is met
+/// by one of them.
 const STEPS: [f64; 6] = [1e-6, 1e-7, 1e-8, 1e-5, 1e-9, 1e-4];
 /// Relative to the larger of the entry and the root mean square of the tensor's gradient. The quotient's own error, h² times the third
 /// derivative and 10⁻¹⁵/h, is around 10⁻⁸ at the best step.

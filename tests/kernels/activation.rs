@@ -45,32 +45,32 @@ fn bias_activation_equals_the_oracle() {
     bias_activation::<bf16>();
 }
 
-fn relu_backward<T: Element + PartialEq + std::fmt::Debug>() {
+fn activation_backward<T: Element + PartialEq + std::fmt::Debug>() {
     for (rows, channels) in SHAPES {
         let n = rows * channels;
         let matrix = |seed| widened(&stored::<T>(&uniform(seed, n, -1.0, 1.0)));
-        let (dy, residual) = (matrix(1), matrix(2));
+        let (dx, residual) = (matrix(1), matrix(2));
         let y: Vec<f64> = matrix(3).into_iter().map(|y| y.max(0.0)).collect();
-        for with_residual in [false, true] {
+        for (with_residual, with_y) in [(false, false), (false, true), (true, false), (true, true)] {
             let found = same_bits_everywhere(|device| {
                 let tensor = |values: &[f64]| upload::<T, 2>(device, [rows, channels], values);
-                let (dy, residual, y, dx) = (tensor(&dy), tensor(&residual), tensor(&y), tensor(&vec![9.0; n]));
-                ops::relu_backward(&dy, with_residual.then_some(&residual), &y, &dx).unwrap();
+                let (dx, residual, y) = (tensor(&dx), tensor(&residual), tensor(&y));
+                ops::activation_backward(&dx, with_residual.then_some(&residual), with_y.then_some(&y)).unwrap();
                 dx.to_vec().unwrap()
             });
-            let g = |i: usize| dy[i] + if with_residual { residual[i] } else { 0.0 };
-            let expected: Vec<f64> = (0..n).map(|i| if y[i] > 0.0 { g(i) } else { 0.0 }).collect();
+            let g = |i: usize| dx[i] + if with_residual { residual[i] } else { 0.0 };
+            let expected: Vec<f64> = (0..n).map(|i| if !with_y || y[i] > 0.0 { g(i) } else { 0.0 }).collect();
             assert_close("dx", &widened(&found), &expected, tolerance::<T>(), 2.0);
         }
     }
 }
 
 #[test]
-fn relu_backward_equals_the_oracle() {
-    relu_backward::<f32>();
-    relu_backward::<f64>();
-    relu_backward::<f16>();
-    relu_backward::<bf16>();
+fn activation_backward_equals_the_oracle() {
+    activation_backward::<f32>();
+    activation_backward::<f64>();
+    activation_backward::<f16>();
+    activation_backward::<bf16>();
 }
 
 fn bias_gradient<T: Element>()
@@ -112,7 +112,9 @@ fn refusals_say_why() {
         assert!(message.contains("overlap in memory"), "{message}");
         let message = ops::bias_gradient(&x, &x).unwrap_err().to_string();
         assert!(message.contains("`d_bias` is [4, 8] but must be [8]"), "{message}");
-        let message = ops::relu_backward(&x, None, &other, &x).unwrap_err().to_string();
-        assert!(message.contains("`y` is [8, 4] but `dy` is [4, 8]"), "{message}");
+        let message = ops::activation_backward(&x, None, Some(&other)).unwrap_err().to_string();
+        assert!(message.contains("`y` is [8, 4] but must be [4, 8]"), "{message}");
+        let message = ops::activation_backward(&x, None, Some(&x.clone())).unwrap_err().to_string();
+        assert!(message.contains("overlap in memory"), "{message}");
     });
 }

@@ -19,4 +19,5 @@ mod optim;
 mod pgd;
 mod pool;
 mod random;
+mod readme;
 mod reduce;

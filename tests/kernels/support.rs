@@ -15,7 +15,7 @@ pub fn for_each_device(test: impl Fn(&Device)) {
         (Geometry::Gpu, Schedule::InOrder, 2),
         (Geometry::Gpu, Schedule::Shuffled(11), 2),
     ] {
-        let device = Device::host_with(HostOptions { threads, geometry, schedule }).unwrap();
+        let device = Device::host_with(HostOptions { threads, geometry, schedule, ..HostOptions::default() }).unwrap();
         test(&device);
     }
 }

@@ -28,7 +28,7 @@ pub enum Geometry {
 }
 
 /// What a host device can be asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct HostOptions {
     /// CPU threads; 0 means all.
     pub threads: usize,
@@ -36,6 +36,15 @@ pub struct HostOptions {
     pub geometry: Geometry,
     /// The order in which the threads of a block run.
     pub schedule: Schedule,
+    /// Whether what follows a convolution's sum is applied while the sums are in cache. Without, it runs as kernels, as on a device whose
+    /// library lacks an epilogue: for tests.
+    pub fused_epilogues: bool,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self { threads: 0, geometry: Geometry::default(), schedule: Schedule::default(), fused_epilogues: true }
+    }
 }
 
 /// The CPU as a device.
@@ -72,6 +81,10 @@ impl Host {
 
     pub(super) fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    pub(super) fn fuses_epilogues(&self) -> bool {
+        self.options.fused_epilogues
     }
 
     /// Runs a task on the device's own threads.

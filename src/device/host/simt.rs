@@ -202,8 +202,9 @@ fn run_block(grid: &Grid, block: u32, worker: &mut Worker) -> Result<()> {
     }
     worker.threads[..count].fill(ThreadState { yielder: std::ptr::null(), shared_used: 0, exchanges: 0 });
     worker.start_threads(count);
-    // SAFETY: the state belongs to this CPU thread, and the worker's buffers outlive the block.
+    // SAFETY: no more than a thread-local address.
     let state = unsafe { rocl_simt_state() };
+    // SAFETY: the state belongs to this CPU thread, and the worker's buffers outlive the block.
     unsafe {
         (*state).block = block;
         (*state).block_dim = grid.threads;

@@ -56,9 +56,10 @@ impl Row {
 
 /// The errors allowed.
 ///
-/// Those of f32 come from PyTorch's own distance between f32 and f64 on these recordings: 1e-7 to 5e-7 forward and for the attack's gradient, up to 1.2e-5
-/// for a parameter's. A ReLU whose input is within rounding of zero may fall on either side, and one flipped mask bit moves a gradient by 1e-4 to 6e-3; so
-/// medians are held tightly and single tensors only to where they still tell a wrong ingredient (leaving out the regulariser moves all by 2e-3).
+/// Those of f32 come from PyTorch's own distance between f32 and f64 on these recordings: 1e-7 to 5e-7 forward and for the attack's
+/// gradient, up to 1.2e-5 for a parameter's. A ReLU whose input is within rounding of zero may fall on either side, and one flipped mask
+/// bit moves a gradient by 1e-4 to 6e-3; so medians are held tightly and single tensors only to where they still tell a wrong ingredient
+/// (leaving out the regulariser moves all by 2e-3).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerances {
     /// Features, embeddings, losses, running statistics, updated parameters; medians.

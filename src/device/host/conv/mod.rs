@@ -16,7 +16,7 @@ pub use dgrad::dgrad;
 pub use fprop::fprop;
 pub use wgrad::wgrad;
 
-use crate::{Error, Result};
+use super::super::conv::ConvShape;
 
 /// Depth of one product; longer sums are made of blocks of this many terms, added in order.
 ///
@@ -25,86 +25,6 @@ const DEPTH: usize = 512;
 
 /// Tasks that a call is cut into where its shape allows: enough to keep the cores of a workstation busy to the end.
 const TASKS: usize = 16;
-
-/// The shape of a convolution with a square stride and symmetric zero padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConvShape {
-    /// Images.
-    pub n: usize,
-    /// Rows of an input image.
-    pub h: usize,
-    /// Columns of an input image.
-    pub w: usize,
-    /// Input channels.
-    pub c: usize,
-    /// Output channels (filters).
-    pub k: usize,
-    /// Rows of a filter.
-    pub r: usize,
-    /// Columns of a filter.
-    pub s: usize,
-    /// Input pixels between neighbouring output pixels, in both directions.
-    pub stride: usize,
-    /// Rows and columns of zeros around the image.
-    pub pad: usize,
-}
-
-impl ConvShape {
-    /// Rows of the output; 0 where the filter does not fit.
-    pub fn out_h(&self) -> usize {
-        self.out(self.h, self.r)
-    }
-
-    /// Columns of the output; 0 where the filter does not fit.
-    pub fn out_w(&self) -> usize {
-        self.out(self.w, self.s)
-    }
-
-    fn out(&self, size: usize, filter: usize) -> usize {
-        let room = (size + 2 * self.pad).checked_sub(filter);
-        room.and_then(|room| room.checked_div(self.stride)).map_or(0, |steps| steps + 1)
-    }
-
-    /// Elements of the input, `[n, h, w, c]`.
-    pub fn x_len(&self) -> usize {
-        self.n * self.h * self.w * self.c
-    }
-
-    /// Elements of the filters, `[k, r, s, c]`.
-    pub fn filter_len(&self) -> usize {
-        self.k * self.r * self.s * self.c
-    }
-
-    /// Elements of the output, `[n, out_h, out_w, k]`.
-    pub fn y_len(&self) -> usize {
-        self.n * self.out_h() * self.out_w() * self.k
-    }
-
-    /// Floating-point operations of each direction: two for every filter tap of every output element.
-    pub fn flops(&self) -> u64 {
-        2 * self.y_len() as u64 * (self.r * self.s * self.c) as u64
-    }
-
-    /// Refuses a shape that has no output, and buffers of another length than the shape demands.
-    fn check(&self, op: &'static str, buffers: &[(&str, usize, usize)]) -> Result<()> {
-        let Self { h, w, c, k, r, s, stride, pad, .. } = *self;
-        if [h, w, c, k, r, s, stride].contains(&0) || h + 2 * pad < r || w + 2 * pad < s {
-            return Err(Error::shape(
-                op,
-                format!("{self:?} has no output; make every size at least 1 and the filter no larger than the padded image"),
-            ));
-        }
-        for &(name, found, expected) in buffers {
-            if found != expected {
-                return Err(Error::shape(
-                    op,
-                    format!("{name} has {found} elements where {self:?} needs {expected}; pass that many"),
-                ));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What happens to an output element after its sum: `+ residual`, then ReLU, then the mask.
 #[derive(Clone, Copy)]

@@ -1,31 +1,17 @@
-//! Convolution: a library call with a declared set of epilogues.
-//!
-//! On the host every epilogue is fused (see [`super::host::conv`]). A device that lacks one leaves it to [`crate::ops`], which then runs it as
-//! a kernel.
+//! Convolution: a library call, with as much of its epilogue as the device fuses.
+
+mod epilogue;
+mod shape;
 
 use super::Device;
 use super::host::conv as host;
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
-pub use host::ConvShape;
+pub use epilogue::Epilogue;
+pub(crate) use epilogue::{DgradEpilogue, Split, dgrad_epilogue, fprop_epilogue};
+pub use shape::ConvShape;
 
-/// What follows a convolution's sum: y = relu(sum + bias + residual), each where asked for.
-#[derive(Clone, Copy)]
-pub struct Epilogue<'a, T: Element> {
-    /// `[k]`.
-    pub bias: Option<&'a Tensor<T>>,
-    /// The shape of y.
-    pub residual: Option<&'a Tensor<T>>,
-    /// Whether negative values become zero.
-    pub relu: bool,
-}
-
-impl<T: Element> Default for Epilogue<'_, T> {
-    fn default() -> Self {
-        Self { bias: None, residual: None, relu: false }
-    }
-}
-
+/// y = relu(x ∗ filter + bias + residual), as far as `epilogue` asks for them: no more than [`fprop_epilogue`] calls fused.
 pub(crate) fn fprop<T: Element>(
     shape: &ConvShape,
     x: &Tensor<T>,
@@ -34,27 +20,31 @@ pub(crate) fn fprop<T: Element>(
     y: &Tensor<T>,
 ) -> Result<()> {
     let Device::Host(device) = device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)?;
-    // SAFETY: `device_of` has checked that y overlaps none of the inputs, and this thread alone drives the device.
-    let (bias, residual, y) = unsafe { (epilogue.bias.map(|t| slice(t)), epilogue.residual.map(|t| slice(t)), slice_mut(y)) };
-    let (x, filter) = unsafe { (slice(x), slice(filter)) };
+    // SAFETY: `device_of` has found all tensors on the host and y apart from the inputs, and this thread alone drives the device.
+    let (x, filter, y) = unsafe { (slice(x), slice(filter), slice_mut(y)) };
+    // SAFETY: as above.
+    let (bias, residual) = unsafe { (epilogue.bias.map(|t| slice(t)), epilogue.residual.map(|t| slice(t))) };
     device.install(|| host::fprop(shape, x, filter, bias, residual, epilogue.relu, y))
 }
 
+/// dx = (mask > 0) · (gradient + residual), as far as `epilogue` asks for them: no more than [`dgrad_epilogue`] calls fused.
 pub(crate) fn dgrad<T: Element>(
     shape: &ConvShape,
     dy: &Tensor<T>,
     filter: &Tensor<T>,
-    residual: Option<&Tensor<T>>,
-    mask: Option<&Tensor<T>>,
+    epilogue: DgradEpilogue<T>,
     dx: &Tensor<T>,
 ) -> Result<()> {
+    let DgradEpilogue { residual, mask } = epilogue;
     let Device::Host(device) = device_of("conv_dgrad", &[dy, filter], &[residual, mask], dx)?;
     // SAFETY: as in `fprop`.
     let (dy, filter, dx) = unsafe { (slice(dy), slice(filter), slice_mut(dx)) };
+    // SAFETY: as in `fprop`.
     let (residual, mask) = unsafe { (residual.map(|t| slice(t)), mask.map(|t| slice(t))) };
     device.install(|| host::dgrad(shape, dy, filter, residual, mask, dx))
 }
 
+/// dw = gradient, or dw += gradient where `accumulate`.
 pub(crate) fn wgrad<T: Element>(
     shape: &ConvShape,
     x: &Tensor<T>,

@@ -1,0 +1,23 @@
+//! The table in `kernels/README.md` lists the kernels there are, each in its file.
+
+use rocl::device::launch::KERNELS;
+use std::path::Path;
+
+#[test]
+fn the_table_of_kernels_is_complete() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/README.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, table) = text.split_once("| file | kernel |").unwrap();
+    let mut file = "";
+    let mut listed = Vec::new();
+    for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [first, name, .., cooperative, _] = cells[..] else { panic!("not a row of the table: {row}") };
+        file = if first.is_empty() { file } else { first };
+        listed.push((file.to_owned(), name.trim_matches('`').to_owned(), cooperative == "yes"));
+    }
+    let mut kernels: Vec<_> = KERNELS.iter().map(|k| (k.file.to_owned(), k.name.to_owned(), k.cooperative)).collect();
+    listed.sort();
+    kernels.sort();
+    assert_eq!(listed, kernels);
+}
