@@ -21,9 +21,10 @@
 //!
 //! # Conventions
 //!
-//! Activations are NHWC and filters KRSC, row-major. Images are 32×32 RGB, their pixels in [0, 1], not normalised; ε and step sizes are in these
-//! units. Batches of several views hold the rows of a view together. `T` is the storage type of activations, `T::Real` (or `R`) the type of
-//! arithmetic, images, losses, statistics and master weights: `f32`, or `f64` in gradient checks.
+//! Activations are NHWC and filters KRSC, row-major. Images are 32×32 RGB, their pixels in [0, 1]; ε and step sizes are in these units. A model
+//! may normalise them before its stem ([`nn::Normalization`]); the paper's do not. Batches of several views hold the rows of a view together.
+//! `T` is the storage type of activations, `T::Real` (or `R`) the type of arithmetic, images, losses, statistics and master weights: `f32`, or
+//! `f64` in gradient checks.
 //!
 //! # One step of an attack
 //!

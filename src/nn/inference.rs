@@ -27,8 +27,28 @@ struct Unit<T: Element> {
 enum Norm<T: Element> {
     /// Its scale is in the filter, its shift a bias.
     Folded { bias: Tensor<T> },
-    /// A layer behind the convolution, whose output on the way there and its gradient on the way back take turns in `between`.
-    Layer { gamma: Tensor<T::Real>, beta: Tensor<T::Real>, mean: Tensor<T::Real>, var: Tensor<T::Real>, between: Tensor<T> },
+    /// A layer behind the convolution.
+    Layer(Box<Layer<T>>),
+}
+
+/// A batch normalisation by running statistics. The convolution's output on the way there and its gradient on the way back take turns in
+/// `between`.
+struct Layer<T: Element> {
+    gamma: Tensor<T::Real>,
+    beta: Tensor<T::Real>,
+    mean: Tensor<T::Real>,
+    var: Tensor<T::Real>,
+    between: Tensor<T>,
+}
+
+impl<T: Element> Layer<T> {
+    fn affine(&self) -> BnParameters<'_, T::Real> {
+        BnParameters { gamma: &self.gamma, beta: &self.beta }
+    }
+
+    fn running(&self) -> BnRunning<'_, T::Real> {
+        BnRunning { mean: &self.mean, var: &self.var }
+    }
 }
 
 impl<T: Element> Unit<T> {
@@ -36,26 +56,26 @@ impl<T: Element> Unit<T> {
         let size = spec.out_size();
         let output = || Tensor::zeros(device, [max_batch, size, size, spec.k]);
         let channels = || Tensor::zeros(device, [spec.k]);
-        Ok(Self {
-            filter: Tensor::zeros(device, [spec.k, spec.r, spec.r, spec.c])?,
-            norm: if folded {
-                Norm::Folded { bias: Tensor::zeros(device, [spec.k])? }
-            } else {
-                Norm::Layer { gamma: channels()?, beta: channels()?, mean: channels()?, var: channels()?, between: output()? }
-            },
-            out: output()?,
-            spec: spec.clone(),
-        })
+        let norm = if folded {
+            Norm::Folded { bias: Tensor::zeros(device, [spec.k])? }
+        } else {
+            let (gamma, beta, mean, var) = (channels()?, channels()?, channels()?, channels()?);
+            Norm::Layer(Box::new(Layer { gamma, beta, mean, var, between: output()? }))
+        };
+        let filter = Tensor::zeros(device, [spec.k, spec.r, spec.r, spec.c])?;
+        Ok(Self { filter, norm, out: output()?, spec: spec.clone() })
     }
 
     fn copy_from(&self, from: &ConvBn<T>) -> Result<()> {
         let (affine, running) = (from.bn.affine(), from.bn.running());
         match &self.norm {
             Norm::Folded { bias } => ops::bn_fold(&from.conv.filter.value, affine, running, EPSILON, &self.filter, bias),
-            Norm::Layer { gamma, beta, mean, var, .. } => {
+            Norm::Layer(layer) => {
                 self.filter.copy_from(&from.conv.filter.working)?;
-                let vectors = [(gamma, affine.gamma), (beta, affine.beta), (mean, running.mean), (var, running.var)];
-                vectors.into_iter().try_for_each(|(to, from)| to.copy_from(from))
+                layer.gamma.copy_from(affine.gamma)?;
+                layer.beta.copy_from(affine.beta)?;
+                layer.mean.copy_from(running.mean)?;
+                layer.var.copy_from(running.var)
             }
         }
     }
@@ -70,10 +90,10 @@ impl<T: Element> Unit<T> {
         let convolve = |epilogue, y: &Tensor<T>| ops::conv_fprop(x, &self.filter, self.spec.stride, self.spec.pad(), epilogue, y);
         match &self.norm {
             Norm::Folded { bias } => convolve(Epilogue { bias: Some(bias), residual, relu }, &y)?,
-            Norm::Layer { gamma, beta, mean, var, between } => {
-                let between = between.rows(0..n)?;
+            Norm::Layer(layer) => {
+                let between = layer.between.rows(0..n)?;
                 convolve(Epilogue::default(), &between)?;
-                ops::bn_eval(&between, BnParameters { gamma, beta }, BnRunning { mean, var }, EPSILON, residual, relu, &y)?;
+                ops::bn_eval(&between, layer.affine(), layer.running(), EPSILON, residual, relu, &y)?;
             }
         }
         Ok(y)
@@ -83,9 +103,9 @@ impl<T: Element> Unit<T> {
     fn backward(&self, dy: &Tensor<T>, residual: Option<&Tensor<T>>, mask: Option<&Tensor<T>>, dx: &Tensor<T>) -> Result<()> {
         let d_conv = match &self.norm {
             Norm::Folded { .. } => dy.clone(),
-            Norm::Layer { gamma, beta, mean, var, between } => {
-                let d_conv = between.rows(0..dy.rows_len())?;
-                ops::bn_eval_backward(dy, None, BnParameters { gamma, beta }, BnRunning { mean, var }, EPSILON, &d_conv, None)?;
+            Norm::Layer(layer) => {
+                let d_conv = layer.between.rows(0..dy.rows_len())?;
+                ops::bn_eval_backward(dy, None, layer.affine(), layer.running(), EPSILON, &d_conv, None)?;
                 d_conv
             }
         };
