@@ -16,7 +16,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 # Blocks per stage, and channels of a block's output over those of its inner convolutions.
@@ -157,7 +157,7 @@ def main():
     arguments = parser.parse_args()
     try:
         network = load(arguments.checkpoint, arguments.head)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         sys.exit(f"error: {arguments.checkpoint} cannot be loaded ({error})")
     torch.save(network.state_dict(), arguments.out)
 
