@@ -130,12 +130,13 @@ def network_for(state, mean=None, std=None):
 
 
 def read(path, kind):
-    """Tensors and metadata of a checkpoint of `kind`, without optimiser state; names as in PyTorch's state dict."""
+    """The network's tensors and the metadata of a checkpoint of `kind`; names as in PyTorch's state dict."""
     with safe_open(path, framework="pt") as file:
         meta = file.metadata() or {}
         if meta.get("format") != "rocl" or meta.get("kind") != kind:
             raise ValueError(f"{path} is no {kind} checkpoint of rocl; give a file that rocl wrote")
-        names = [name for name in file.keys() if not name.startswith("optimizer/")]
+        # The rest is for continuing the run.
+        names = [name for name in file.keys() if not name.startswith(("optimizer/", "run/"))]
         return {name.replace("/", ".", 1): file.get_tensor(name) for name in names}, meta
 
 

@@ -3,11 +3,10 @@
 use super::{doubles, load};
 use rocl::data::{Dataset, Split, textures};
 use rocl::nn::{Architecture, Network, PROJECTOR, Projector, Topology};
-use rocl::recipe::linear_eval::fit_head;
+use rocl::recipe::linear_eval::{self, fit_head};
 use rocl::recipe::pretrain::Pretraining;
-use rocl::recipe::saved::{load_network, save_network};
-use rocl::recipe::settings::{Method, Number};
-use rocl::recipe::trained::save_head;
+use rocl::recipe::saved::{load_network, save_head, save_network};
+use rocl::recipe::settings::Number;
 use rocl::recipe::{Recipe, trained::Encoder};
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 use rocl::{Device, Tensor};
@@ -33,11 +32,10 @@ fn training_images(count: usize) -> Dataset {
 }
 
 /// Pretrains a network of width 4 on the first `images` textures and saves it.
-pub fn trained(device: &Device, architecture: Architecture, method: &str, images: usize, epochs: u32, path: &Path) {
+pub fn trained(device: &Device, architecture: Architecture, images: usize, epochs: u32, path: &Path) {
     let mut recipe = Recipe::load("demo@1").unwrap();
     recipe.network.architecture = architecture;
     recipe.network.width = 4;
-    recipe.train.method = if method == "rocl" { Method::Rocl } else { Method::Simclr };
     recipe.train.batch_size = 32;
     recipe.train.epochs = epochs;
     recipe.attack.steps = 2;
@@ -65,16 +63,23 @@ pub fn trained(device: &Device, architecture: Architecture, method: &str, images
 pub fn trained_head(device: &Device, checkpoint: &Path, images: usize, path: &Path) {
     let (encoder, recipe) = load(device, checkpoint);
     let data = training_images(images);
-    let features = encoder.features(&data, |_| ()).unwrap();
+    let features = features(device, &encoder, &recipe, &data);
     let head = encoder.new_head(data.classes.len(), recipe.linear_eval.batch_size as usize, 0).unwrap();
     fit_head(device, &recipe.linear_eval, &features, &data.labels, &head, 0, |_, _| Ok(())).unwrap();
-    save_head(&head, Meta::new(Kind::LinearHead, recipe.to_json().unwrap(), 0, "textures"), path).unwrap();
+    let mut checkpoint = Checkpoint::new(Meta::new(Kind::LinearHead, recipe.to_json().unwrap(), 0, "textures"));
+    save_head(&mut checkpoint, &head).unwrap();
+    checkpoint.save(path).unwrap();
+}
+
+fn features(device: &Device, encoder: &Encoder<f32>, recipe: &Recipe, data: &Dataset) -> Tensor<f32> {
+    let width = Topology::new(recipe.network.architecture, recipe.network.width as usize).features;
+    linear_eval::features(device, encoder.folded(), data, recipe.evaluate.batch_size as usize, width, |_| Ok(())).unwrap()
 }
 
 /// Everything that a checkpoint and its head say about `images`.
 pub fn outputs(device: &Device, checkpoint: &Path, head: &Path, images: &Dataset) -> Outputs {
     let (encoder, recipe): (Encoder<f32>, Recipe) = load(device, checkpoint);
-    let features = encoder.features(images, |_| ()).unwrap();
+    let features = features(device, &encoder, &recipe, images);
     let head = Checkpoint::load(head, Kind::LinearHead).unwrap();
     let classes = head.get("linear.bias").unwrap().shape[0];
     let logits = encoder.load_head(&head, classes, images.len()).unwrap().forward(&features).unwrap();

@@ -110,7 +110,7 @@ fn our_checkpoints_give_the_same_outputs_in_pytorch() {
         let folder = tempfile::tempdir().unwrap();
         let [checkpoint, head, data, out] =
             ["checkpoint", "head", "images", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
-        trained(&device, architecture, "simclr", 32, 2, &checkpoint);
+        trained(&device, architecture, 32, 2, &checkpoint);
         trained_head(&device, &checkpoint, 32, &head);
         write_images(&images, &data);
         python.succeeds("tests/interchange/forward.py", &[&checkpoint, &head, &data, &out].map(|path| text(path)));
@@ -118,15 +118,12 @@ fn our_checkpoints_give_the_same_outputs_in_pytorch() {
     }
 }
 
-/// What the scripts know how to name, and the map that reads it.
-const STYLES: [(&str, &str); 3] = [("rocl", "rocl"), ("pytorch-cifar", "pytorch-cifar"), ("torchvision", "torchvision")];
-
 #[test]
 fn pytorch_checkpoints_give_the_same_outputs_here() {
     let Some(python) = Python::with("torch, numpy, safetensors") else { return };
     let device = Device::host().unwrap();
     let images = test_images(8);
-    for (style, map) in STYLES {
+    for style in ["rocl", "pytorch-cifar", "torchvision"] {
         for architecture in ["resnet18", "resnet50"] {
             let folder = tempfile::tempdir().unwrap();
             let [data, expected, checkpoint, head] = ["images", "expected", "run/checkpoint", "run/head"]
@@ -135,7 +132,7 @@ fn pytorch_checkpoints_give_the_same_outputs_here() {
             python.succeeds("tests/interchange/export.py", &[style, architecture, text(&data), text(folder.path())]);
             let files: Vec<PathBuf> = ["model.pt", "projector.pt", "linear.pt"].map(|name| folder.path().join(name)).into();
             let files = files.iter().filter(|path| path.exists()).map(|path| text(path));
-            let map = root().join(format!("tools/maps/{map}.toml"));
+            let map = root().join(format!("tools/maps/{style}.toml"));
             let arguments: Vec<&str> = files.chain(["--map", text(&map), "--out", text(&checkpoint)]).collect();
             python.succeeds("tools/import_pytorch.py", &arguments);
             let mut found = outputs(&device, &checkpoint, &head, &images);
@@ -201,7 +198,7 @@ fn a_public_attack_library_finds_the_same_accuracy() {
     let folder = tempfile::tempdir().unwrap();
     let [checkpoint, head, data, out] =
         ["checkpoint", "head", "images", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
-    trained(&device, Architecture::ResNet18, "rocl", 1024, 3, &checkpoint);
+    trained(&device, Architecture::ResNet18, 1024, 3, &checkpoint);
     trained_head(&device, &checkpoint, 1024, &head);
     let images = test_images(IMAGES);
     write_images(&images, &data);
