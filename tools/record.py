@@ -11,6 +11,7 @@ Writes `mine.safetensors` in f32, and `mine_f64.safetensors`: the same computed 
 
 import argparse
 import contextlib
+import statistics
 import sys
 import types
 from pathlib import Path
@@ -21,6 +22,8 @@ from torch import nn
 
 EPSILON, ALPHA, STEPS, TEMPERATURE, LAMDA = 0.0314, 0.007, 7, 0.5, 256.0
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, TRUST, LARS_EPSILON = 0.24, 0.9, 1e-6, 0.001, 1e-8
+# How far f32 may be from f64 in PyTorch itself: half of what `rocl verify` allows the engine.
+NOISE = 5e-6
 # Zeroed before recording, so that LARS meets a norm of zero.
 ZEROED = ("model/layer2.0.bn1.bias", "projector/linear_2.bias")
 
@@ -335,6 +338,21 @@ def attack_gradients(subject, trajectory, target):
     return {"attack/loss": torch.stack(losses), "attack/grad": torch.stack(gradients)}
 
 
+def noise(tensors, truths):
+    """Relative distances of f32 from f64: of features, and the medians over the attack's steps and over the parameters."""
+
+    def distance(found, truth):
+        return ((found - truth).norm() / truth.norm()).item() if truth.norm() > 0 else 0.0
+
+    steps = zip(tensors["attack/grad"], truths["attack/grad"])
+    parameters = [name for name in truths if name.startswith("step1/grad/")]
+    return {
+        "features": distance(tensors["eval/x1/feat"], truths["eval/x1/feat"]),
+        "attack's gradient": statistics.median(distance(*step) for step in steps),
+        "parameters' gradients": statistics.median(distance(tensors[name], truths[name]) for name in parameters),
+    }
+
+
 def settings(arguments):
     """The metadata: what the tensors do not tell."""
     values = {"eps": EPSILON, "alpha": ALPHA, "k": STEPS, "temperature": TEMPERATURE, "lamda": LAMDA, "lr": LEARNING_RATE}
@@ -363,6 +381,10 @@ def main():
     if not arguments.out.absolute().parent.is_dir():
         parser.error(f"{arguments.out.absolute().parent} is no folder; create it first")
     tensors, truths = record(Authors(arguments.source), arguments)
+    distances = noise(tensors, truths)
+    print("f32 from f64: " + ", ".join(f"{what} {distance:.1e}" for what, distance in distances.items()))
+    if max(distances.values()) > NOISE:
+        sys.exit(f"error: rounding alone is over {NOISE:.0e} at these weights, too much to judge by; choose another --seed, or more --warm-up")
     companion = arguments.out.with_name(f"{arguments.out.stem}_f64.safetensors")
     for path, content in [(arguments.out, tensors), (companion, truths)]:
         save_file({name: tensor.detach().contiguous().clone() for name, tensor in content.items()}, path, settings(arguments))
