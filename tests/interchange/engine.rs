@@ -1,0 +1,100 @@
+//! This engine's side: small checkpoints, and what it makes of given ones.
+
+use super::{doubles, load};
+use rocl::data::{Dataset, Split, textures};
+use rocl::nn::{Architecture, Network, PROJECTOR, Projector, Topology};
+use rocl::recipe::linear_eval::{self, fit_head};
+use rocl::recipe::pretrain::Pretraining;
+use rocl::recipe::saved::{load_network, save_head, save_network};
+use rocl::recipe::settings::Number;
+use rocl::recipe::{Recipe, trained::Encoder};
+use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
+use rocl::{Device, Tensor};
+use std::path::Path;
+
+/// What a network makes of a batch of images.
+pub struct Outputs {
+    /// The encoder's, `[n, features]`.
+    pub features: Vec<f64>,
+    /// The projector's, `[n, 128]`.
+    pub embeddings: Vec<f64>,
+    /// The linear head's, `[n, classes]`.
+    pub logits: Vec<f64>,
+}
+
+/// The first textures for testing.
+pub fn test_images(count: usize) -> Dataset {
+    textures::render(textures::SEED, Split::Test, count)
+}
+
+fn training_images(count: usize) -> Dataset {
+    textures::render(textures::SEED, Split::Train, count)
+}
+
+/// Pretrains a network of width 4 on the first `images` textures and saves it.
+pub fn trained(device: &Device, architecture: Architecture, images: usize, epochs: u32, path: &Path) {
+    let mut recipe = Recipe::load("demo@1").unwrap();
+    recipe.network.architecture = architecture;
+    recipe.network.width = 4;
+    recipe.train.batch_size = 32;
+    recipe.train.epochs = epochs;
+    recipe.attack.steps = 2;
+    recipe.linear_eval.batch_size = 32;
+    recipe.linear_eval.epochs = 20;
+    recipe.linear_eval.milestones = vec![10];
+    // A quarter of the usual budget: short training withstands no more.
+    recipe.evaluate.epsilon = Number::Decimal(2.0 / 255.0);
+    recipe.evaluate.step_size = Number::Decimal(2.0 / 2550.0);
+    recipe.evaluate.batch_size = 100;
+    let run = Pretraining::<f32>::new(device, &recipe, &training_images(images)).unwrap();
+    for epoch in 0..epochs {
+        run.begin_epoch(epoch, 0).unwrap();
+        for _ in 0..run.steps() {
+            run.step().unwrap();
+        }
+    }
+    let meta = Meta::new(Kind::Pretrain, recipe.to_json().unwrap(), 0, "textures");
+    let mut checkpoint = Checkpoint::new(meta);
+    save_network(&mut checkpoint, run.network(), 0).unwrap();
+    checkpoint.save(path).unwrap();
+}
+
+/// Fits a head on the first `images` textures and saves it.
+pub fn trained_head(device: &Device, checkpoint: &Path, images: usize, path: &Path) {
+    let (encoder, recipe) = load(device, checkpoint);
+    let data = training_images(images);
+    let features = features(device, &encoder, &recipe, &data);
+    let head = encoder.new_head(data.classes.len(), recipe.linear_eval.batch_size as usize, 0).unwrap();
+    fit_head(device, &recipe.linear_eval, &features, &data.labels, &head, 0, |_, _| Ok(())).unwrap();
+    let mut checkpoint = Checkpoint::new(Meta::new(Kind::LinearHead, recipe.to_json().unwrap(), 0, "textures"));
+    save_head(&mut checkpoint, &head).unwrap();
+    checkpoint.save(path).unwrap();
+}
+
+fn features(device: &Device, encoder: &Encoder<f32>, recipe: &Recipe, data: &Dataset) -> Tensor<f32> {
+    let width = Topology::new(recipe.network.architecture, recipe.network.width as usize).features;
+    linear_eval::features(device, encoder.folded(), data, recipe.evaluate.batch_size as usize, width, |_| Ok(())).unwrap()
+}
+
+/// Everything that a checkpoint and its head say about `images`.
+pub fn outputs(device: &Device, checkpoint: &Path, head: &Path, images: &Dataset) -> Outputs {
+    let (encoder, recipe): (Encoder<f32>, Recipe) = load(device, checkpoint);
+    let features = features(device, &encoder, &recipe, images);
+    let head = Checkpoint::load(head, Kind::LinearHead).unwrap();
+    let classes = head.get("linear.bias").unwrap().shape[0];
+    let logits = encoder.load_head(&head, classes, images.len()).unwrap().forward(&features).unwrap();
+    Outputs {
+        embeddings: embeddings(device, checkpoint, &recipe, &features),
+        features: doubles(&features),
+        logits: doubles(&logits),
+    }
+}
+
+fn embeddings(device: &Device, checkpoint: &Path, recipe: &Recipe, features: &Tensor<f32>) -> Vec<f64> {
+    let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
+    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
+    let network = Network::<f32>::new(device, &topology, hidden, projection, 1, 0).unwrap();
+    load_network(&Checkpoint::load(checkpoint, Kind::Pretrain).unwrap(), &network).unwrap();
+    let projector = Projector::new(device, network.parameters(), PROJECTOR, features.rows_len()).unwrap();
+    doubles(&projector.forward(features).unwrap())
+}

@@ -1,0 +1,64 @@
+"""Random networks, saved as others save theirs, with their outputs: export.py STYLE ARCHITECTURE IMAGES FOLDER.
+
+Writes `model.pt` (for the authors' style also `projector.pt` and `linear.pt`), `expected.safetensors`, and some files that nobody can import.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import torch
+from forward import outputs
+from pytorch_model import Network
+from safetensors.torch import load_file, save_file
+
+
+def random_network(architecture):
+    """Of width 4, with statistics and scales that are not the initial ones."""
+    torch.manual_seed(1)
+    network = Network(architecture, width=4, hidden=48, classes=7)
+    for name, tensor in network.state_dict().items():
+        if "bn" in name or "shortcut.1" in name:
+            if name.endswith(("weight", "running_var")):
+                tensor.uniform_(0.5, 1.5)
+            elif name.endswith(("bias", "running_mean")):
+                tensor.uniform_(-0.5, 0.5)
+    return network.eval()
+
+
+def part(state, name):
+    """The tensors of one part, without its name."""
+    return {key.removeprefix(name + "."): tensor for key, tensor in state.items() if key.startswith(name + ".")}
+
+
+def files(style, state):
+    """What a file of that style holds, by file."""
+    model, linear = part(state, "model"), part(state, "linear")
+    if style == "rocl":
+        # One file for each part, saved from DistributedDataParallel; the head is a Sequential of one layer.
+        parts = {"model": model, "projector": part(state, "projector"), "linear": {f"0.{k}": v for k, v in linear.items()}}
+        return {name: {"epoch": 3, "model": {f"module.{k}": v for k, v in tensors.items()}} for name, tensors in parts.items()}
+    if style == "pytorch-cifar":
+        whole = model | {f"linear.{k}": v for k, v in linear.items()}
+        return {"model": {"net": {f"module.{k}": v for k, v in whole.items()}, "acc": 93.0, "epoch": 200}}
+    renamed = {re.sub(r"\.shortcut\.", ".downsample.", k): v for k, v in model.items()}
+    return {"model": renamed | {f"fc.{k}": v for k, v in linear.items()}}
+
+
+def main():
+    style, architecture, images, folder = sys.argv[1:]
+    folder = Path(folder)
+    network = random_network(architecture)
+    for name, content in files(style, network.state_dict()).items():
+        torch.save(content, folder / f"{name}.pt")
+    save_file(outputs(network, load_file(images)["images"]), folder / "expected.safetensors")
+
+    bare = files("torchvision", network.state_dict())["model"]
+    torch.save({"config": argparse.Namespace(width=4)}, folder / "objects.pt")
+    torch.save({k: v for k, v in bare.items() if k != "layer4.1.bn2.running_var"}, folder / "incomplete.pt")
+    torch.save(bare | {"conv1.weight": torch.zeros(4, 3, 7, 7)}, folder / "imagenet_stem.pt")
+
+
+if __name__ == "__main__":
+    main()

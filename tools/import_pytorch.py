@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Converts PyTorch checkpoints of a ResNet-18 or ResNet-50 for small images to checkpoints of rocl.
+
+    python tools/import_pytorch.py ckpt.t7 ckpt.t7_projector --map tools/maps/rocl.toml --out run/checkpoint.safetensors
+
+Architecture, width and the projector's sizes are read from the tensors. A linear classifier among them is written as
+`head.safetensors` beside the checkpoint. Where there is no projector (a supervised model), an untrained one is written.
+"""
+
+import argparse
+import json
+import pickle
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import torch
+from pytorch_model import network_for
+from safetensors.torch import save_file
+
+HEAD = "head.safetensors"
+
+
+class Refusal(Exception):
+    """What is wrong and what to do, in a sentence."""
+
+
+def read_map(path):
+    """The rules of a name map: (pattern, replacement), in order."""
+    try:
+        table = tomllib.loads(Path(path).read_text())
+        return [(re.compile(rule["from"]), rule["to"]) for rule in table["rename"]]
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read ({error.strerror}); give one of tools/maps") from error
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, re.error) as error:
+        raise Refusal(f"{path} is no name map ({error}); tools/maps/rocl.toml says what one looks like") from error
+
+
+def state_dict(path, unsafe):
+    """The tensors of a file by name: a bare state dict, or one under `net`, `model` or `state_dict`."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=not unsafe)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read ({error.strerror}); check the path") from error
+    except pickle.UnpicklingError as error:
+        raise Refusal(
+            f"{path} is damaged, or holds Python objects besides tensors, which can run code when loaded; "
+            "if you trust whoever made it, add --unsafe"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise Refusal(f"{path} is no PyTorch checkpoint ({str(error).splitlines()[0]}); give a file of torch.save") from error
+    for key in ("net", "model", "state_dict"):
+        if isinstance(content, dict) and key in content:
+            content = content[key]
+            break
+    if isinstance(content, torch.nn.Module):
+        content = content.state_dict()
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise Refusal(f"{path} has no state dict, bare or under net, model or state_dict; save model.state_dict() with torch.save")
+    return content
+
+
+def renamed(states, rules):
+    """All tensors under our names, in f32 (counters in i64)."""
+    tensors, unknown = {}, []
+    for name, tensor in (item for state in states for item in state.items()):
+        bare = re.sub(r"^(module\.)+", "", name)
+        new = next((match.expand(to) for pattern, to in rules if (match := pattern.fullmatch(bare))), None)
+        if new is None:
+            unknown.append(name)
+        elif new in tensors:
+            raise Refusal(f"{name} would be a second {new}; give each part of the network once")
+        else:
+            tensors[new] = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous()
+    if unknown:
+        raise Refusal(f"the name map has no rule for {listed(unknown)}; choose another map, or add a rule to it")
+    return tensors
+
+
+def network_of(tensors):
+    """The network that the tensors make up. Adds to them what may be missing: counters, and a projector without training."""
+    stem = tensors.get("model/conv1.weight")
+    if stem is None:
+        raise Refusal("there is no encoder (model/conv1.weight) among the tensors; give its file too, or choose another map")
+    if stem.dim() != 4 or stem.shape[1:] != (3, 3, 3):
+        raise Refusal(f"the stem's filters are {list(stem.shape)}, but the engine has CIFAR's, {[stem.shape[0], 3, 3, 3]}; it cannot run this network")
+    if not any(name.startswith("projector/") for name in tensors):
+        print("note: there is no projector among the tensors; an untrained one is written", file=sys.stderr)
+        width, bottleneck = stem.shape[0], "model/layer1.0.conv3.weight" in tensors
+        torch.manual_seed(0)
+        tensors |= {
+            f"projector/linear_{layer}.{name}": parameter.detach()
+            for layer, linear in [(1, torch.nn.Linear((32 if bottleneck else 8) * width, 32 * width)), (2, torch.nn.Linear(32 * width, 128))]
+            for name, parameter in linear.named_parameters()
+        }
+    try:
+        network = network_for({name.replace("/", ".", 1): tensor for name, tensor in tensors.items()})
+    except KeyError as error:
+        raise Refusal(f"there is no {error.args[0]} among the tensors; give the file that has it") from error
+    expected = {re.sub(r"^(model|projector)\.", r"\1/", name): tensor for name, tensor in network.state_dict().items()}
+    for name in expected:
+        if name.endswith("num_batches_tracked"):
+            tensors.setdefault(name, torch.zeros((), dtype=torch.int64))
+    check(tensors, expected)
+    return network
+
+
+def check(tensors, expected):
+    """Refuses tensors that are missing, left over or of another shape."""
+    missing = [name for name in expected if name not in tensors]
+    left_over = [name for name in tensors if name not in expected]
+    different = [
+        f"{name} {list(tensors[name].shape)} for {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    faults = [("missing", missing), ("unexpected", left_over), ("of another shape", different)]
+    faults = [f"{what}: {listed(names)}" for what, names in faults if names]
+    if faults:
+        raise Refusal(f"the tensors are not those of a ResNet-18 or ResNet-50 of one width ({'; '.join(faults)}); choose another map")
+
+
+def listed(names, most=8):
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def metadata(kind, network, mean, std):
+    """What the engine reads about a checkpoint. Keys that the recipe leaves out are those of `reference@1`."""
+    sizes = {
+        "architecture": "resnet50" if hasattr(network.model.layer1[0], "conv3") else "resnet18",
+        "width": network.model.conv1.out_channels,
+        "projection_hidden": network.projector.linear_1.out_features,
+        "projection": network.projector.linear_2.out_features,
+    }
+    recipe = {"schema": 1, "name": "imported", "network": sizes}
+    meta = {"format": "rocl", "schema": "1", "kind": kind, "recipe": json.dumps(recipe), "epoch": "0", "step": "0", "seed": "0"}
+    meta |= {"data": "unknown", "engine": "import_pytorch.py"}
+    if mean:
+        meta["normalization"] = json.dumps({"mean": mean, "std": std})
+    return meta
+
+
+def convert(arguments):
+    """Reads, renames, checks and writes."""
+    if (arguments.mean is None) != (arguments.std is None):
+        raise Refusal("--mean and --std belong together; give both or none")
+    if arguments.std and min(arguments.std) <= 0:
+        raise Refusal("--std has to be positive; give the three numbers that the images were divided by")
+    rules = read_map(arguments.map)
+    tensors = renamed([state_dict(path, arguments.unsafe) for path in arguments.files], rules)
+    network = network_of(tensors)
+    head = {name: tensors.pop(name) for name in list(tensors) if name.startswith("linear.")}
+    out = Path(arguments.out)
+    files = [(out, "pretrain", tensors)] + ([(out.with_name(HEAD), "linear_head", head)] if head else [])
+    for path, _, _ in files:
+        if path.exists():
+            raise Refusal(f"{path} is there already; choose another --out, or delete it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path, kind, content in files:
+        save_file(content, path, metadata(kind, network, arguments.mean, arguments.std))
+        print(f"wrote {path}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="+", metavar="FILE", help="of torch.save: the encoder; projector and linear head, if they lie apart")
+    parser.add_argument("--map", required=True, metavar="TOML", help="how tensors are named, from tools/maps")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the checkpoint to write")
+    parser.add_argument("--mean", type=float, nargs=3, metavar="M", help="what the model's images (in [0, 1]) had subtracted, per channel")
+    parser.add_argument("--std", type=float, nargs=3, metavar="S", help="what they were divided by then")
+    parser.add_argument("--unsafe", action="store_true", help="load files that hold Python objects; they can run any code")
+    try:
+        convert(parser.parse_args())
+    except Refusal as refusal:
+        sys.exit(f"error: {refusal}")
+
+
+if __name__ == "__main__":
+    main()

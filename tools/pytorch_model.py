@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""RoCL's networks in plain PyTorch, and our checkpoints loaded into them.
+
+    from pytorch_model import load
+    encoder = load("run/checkpoint.safetensors").model
+
+`encoder` is a `torch.nn.Module`, in evaluation mode, from images in [0, 1] (`[n, 3, 32, 32]`) to features. Parameters have the
+reference's names. As a program, it writes the state dict of a checkpoint for `torch.load`:
+
+    python tools/pytorch_model.py run/checkpoint.safetensors --head run/head.safetensors model.pt
+"""
+
+import argparse
+import json
+import sys
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+# Blocks per stage, and channels of a block's output over those of its inner convolutions.
+ARCHITECTURES = {"resnet18": ([2, 2, 2, 2], 1), "resnet50": ([3, 4, 6, 3], 4)}
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.conv1, self.bn1 = conv(inputs, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = conv(width, width, 3), nn.BatchNorm2d(width)
+        self.shortcut = shortcut(inputs, width, stride)
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (which has the stride) and 1x1 convolutions, the last to four times the channels, and a shortcut."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.conv1, self.bn1 = conv(inputs, width, 1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = conv(width, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = conv(width, 4 * width, 1), nn.BatchNorm2d(4 * width)
+        self.shortcut = shortcut(inputs, 4 * width, stride)
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+
+
+def conv(inputs, outputs, size, stride=1):
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+def shortcut(inputs, outputs, stride):
+    if inputs == outputs and stride == 1:
+        return nn.Sequential()
+    return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+
+class ResNet(nn.Module):
+    """The encoder: a ResNet with CIFAR's stem (3x3, stride 1, no pooling), up to the features before a classifier."""
+
+    def __init__(self, architecture="resnet18", width=64, mean=None, std=None):
+        super().__init__()
+        blocks, expansion = ARCHITECTURES[architecture]
+        block = BasicBlock if expansion == 1 else Bottleneck
+        self.conv1, self.bn1 = conv(3, width, 3), nn.BatchNorm2d(width)
+        inputs = width
+        for stage, count in enumerate(blocks):
+            inner = width << stage
+            layers = []
+            for index in range(count):
+                layers.append(block(inputs, inner, 2 if stage > 0 and index == 0 else 1))
+                inputs = inner * expansion
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
+        self.features = inputs
+        # Not part of the state dict: they are a property of the images, recorded in the checkpoint's metadata.
+        self.register_buffer("mean", torch.tensor(mean or [0.0] * 3).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std or [1.0] * 3).view(3, 1, 1), persistent=False)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1((x - self.mean) / self.std)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return x.mean(dim=(2, 3))
+
+
+class Projector(nn.Module):
+    """The two-layer perceptron whose output the contrastive loss sees."""
+
+    def __init__(self, features, hidden, projection=128):
+        super().__init__()
+        self.linear_1 = nn.Linear(features, hidden)
+        self.linear_2 = nn.Linear(hidden, projection)
+
+    def forward(self, features):
+        return self.linear_2(F.relu(self.linear_1(features)))
+
+
+class Network(nn.Module):
+    """Encoder, projector and, if there is one, linear head. Gives class scores with a head, else features."""
+
+    def __init__(self, architecture, width, hidden, projection=128, classes=None, mean=None, std=None):
+        super().__init__()
+        self.model = ResNet(architecture, width, mean, std)
+        self.projector = Projector(self.model.features, hidden, projection)
+        self.linear = nn.Linear(self.model.features, classes) if classes else None
+
+    def forward(self, images):
+        features = self.model(images)
+        return self.linear(features) if self.linear else features
+
+
+def network_for(state, mean=None, std=None):
+    """An untrained network of the sizes that the tensors in `state` (name: tensor) have; KeyError where a decisive one is missing."""
+    return Network(
+        architecture="resnet50" if "model.layer1.0.conv3.weight" in state else "resnet18",
+        width=state["model.conv1.weight"].shape[0],
+        hidden=state["projector.linear_1.weight"].shape[0],
+        projection=state["projector.linear_2.weight"].shape[0],
+        classes=state["linear.weight"].shape[0] if "linear.weight" in state else None,
+        mean=mean,
+        std=std,
+    )
+
+
+def read(path, kind):
+    """The network's tensors and the metadata of a checkpoint of `kind`; names as in PyTorch's state dict."""
+    with safe_open(path, framework="pt") as file:
+        meta = file.metadata() or {}
+        if meta.get("format") != "rocl" or meta.get("kind") != kind:
+            raise ValueError(f"{path} is no {kind} checkpoint of rocl; give a file that rocl wrote")
+        # The rest is for continuing the run.
+        names = [name for name in file.keys() if not name.startswith(("optimizer/", "run/"))]
+        return {name.replace("/", ".", 1): file.get_tensor(name) for name in names}, meta
+
+
+def load(checkpoint, head=None):
+    """The network of a checkpoint (and of a linear head), in evaluation mode. Every tensor must be there, and none besides."""
+    state, meta = read(checkpoint, "pretrain")
+    if head:
+        state |= read(head, "linear_head")[0]
+    network = network_for(state, **json.loads(meta.get("normalization", "{}")))
+    network.load_state_dict(state, strict=True)
+    return network.eval()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Write a checkpoint of rocl as a PyTorch state dict.")
+    parser.add_argument("checkpoint", help="from `rocl pretrain`")
+    parser.add_argument("--head", help="from `rocl linear-eval`")
+    parser.add_argument("out", help="the file to write, for torch.load")
+    arguments = parser.parse_args()
+    try:
+        network = load(arguments.checkpoint, arguments.head)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        sys.exit(f"error: {arguments.checkpoint} cannot be loaded ({error})")
+    torch.save(network.state_dict(), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
