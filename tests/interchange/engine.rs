@@ -73,7 +73,7 @@ pub fn trained_head(device: &Device, checkpoint: &Path, images: usize, path: &Pa
 
 fn features(device: &Device, encoder: &Encoder<f32>, recipe: &Recipe, data: &Dataset) -> Tensor<f32> {
     let width = Topology::new(recipe.network.architecture, recipe.network.width as usize).features;
-    linear_eval::features(device, encoder.folded(), data, recipe.evaluate.batch_size as usize, width, |_| Ok(())).unwrap()
+    linear_eval::features(device, encoder.inference(), data, recipe.evaluate.batch_size as usize, width, |_| Ok(())).unwrap()
 }
 
 /// Everything that a checkpoint and its head say about `images`.

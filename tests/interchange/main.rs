@@ -217,7 +217,7 @@ fn a_public_attack_library_finds_the_same_accuracy() {
     for (name, random_start) in [("fixed_start", false), ("random_start", true)] {
         let mut settings = settings.clone();
         settings.random_start = random_start;
-        let ours = evaluate(&device, &settings, encoder.folded(), &classifier, &images, 0, |_| Ok(())).unwrap();
+        let ours = evaluate(&device, &settings, encoder.inference(), &classifier, &images, 0, |_| Ok(())).unwrap();
         let theirs = 100.0 * read_f32(&out, name).iter().sum::<f64>() / IMAGES as f64;
         println!(
             "{name}: clean {:.1} %, PGD-{} {:.1} % here, {theirs:.1} % by torchattacks",
