@@ -29,7 +29,7 @@ pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>
 /// Finds out, before hours of work, whether the file at `path` can be written: creates its folder, and a file beside it that it removes again.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write`](fn@write).
 pub fn probe(path: &Path) -> Result<()> {
     let part = part_of(path);
     let probed = fs::create_dir_all(folder_of(path)).and_then(|()| File::create(&part)).and_then(|_| fs::remove_file(&part));
