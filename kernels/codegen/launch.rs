@@ -41,7 +41,7 @@ fn function(out: &mut String, file: &str, kernel: &Kernel) {
     let (table, name, cooperative) = (table_name(kernel), &kernel.name, kernel.cooperative);
     writeln!(
         out,
-        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, host: [{}] }};",
+        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, host: [{}], cuda: [const {{ None }}; 4] }};",
         entries.join(", ")
     )
     .unwrap();

@@ -19,6 +19,16 @@ pub struct Kernel {
     pub cooperative: bool,
     /// Host entry points by [`Element::SLOT`].
     pub(crate) host: [Option<HostEntry>; 4],
+    /// Where to find it in the GPU's code, by [`Element::SLOT`]; nowhere in a build without the feature `cuda`.
+    pub(crate) cuda: [Option<CudaEntry>; 4],
+}
+
+/// A kernel in the GPU's code.
+pub(crate) struct CudaEntry {
+    /// The fatbin of the kernel's file and element type.
+    pub image: &'static [u8],
+    /// Its name in there.
+    pub symbol: &'static std::ffi::CStr,
 }
 
 /// Executes the kernel for the CUDA thread that the thread-local SIMT state describes.
