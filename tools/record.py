@@ -11,6 +11,7 @@ Writes `mine.safetensors` in f32, and `mine_f64.safetensors`: the same computed 
 
 import argparse
 import contextlib
+import fnmatch
 import statistics
 import sys
 import types
@@ -20,18 +21,19 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-EPSILON, ALPHA, STEPS, TEMPERATURE, LAMDA = 0.0314, 0.007, 7, 0.5, 256.0
+EPSILON, ALPHA, TEMPERATURE, LAMDA = 0.0314, 0.007, 0.5, 256.0
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, TRUST, LARS_EPSILON = 0.24, 0.9, 1e-6, 0.001, 1e-8
 # How far f32 may be from f64 in PyTorch itself: half of what `rocl verify` allows the engine, relative and in pixels of an adversary.
-NOISE, PIXELS = 5e-6, 5e-4
+NOISE, UPDATE, PIXELS = 5e-6, 5e-4, 5e-4
 # Zeroed before recording, so that LARS meets a norm of zero.
 ZEROED = ("model/layer2.0.bn1.bias", "projector/linear_2.bias")
 
 
 class Authors:
-    """The authors' classes and functions, from their `src` folder."""
+    """The authors' classes and functions, from their `src` folder; `steps` are those of the instance-wise attack."""
 
-    def __init__(self, source):
+    def __init__(self, source, steps):
+        self.steps = steps
         if not (source / "attack_lib.py").is_file():
             sys.exit(f"error: {source} has no attack_lib.py; give the src folder of the authors' repository")
         sys.path.insert(0, str(source))
@@ -69,7 +71,8 @@ class Authors:
             projector.linear_2 = nn.Linear(32 * width, 128)
         return model, projector
 
-    def instance_attack(self, model, projector, steps=STEPS):
+    def instance_attack(self, model, projector, steps=None):
+        steps = self.steps if steps is None else steps
         return self.attacks.RepresentationAdv(
             model, projector, epsilon=EPSILON, alpha=ALPHA, min_val=0.0, max_val=1.0, max_iters=steps, loss_type="sim", regularize="other"
         )
@@ -138,7 +141,7 @@ class Subject:
     def embed(self, images):
         return self.projector(self.model(images))
 
-    def contrast(self, x1, x2, steps=STEPS):
+    def contrast(self, x1, x2, steps=None):
         """The attack and both losses of one step of rocl_train.py: adversary, regulariser, outputs, main loss."""
         attack = self.authors.instance_attack(self.model, self.projector, steps)
         adversary, adv_loss = attack.get_loss(original_images=x1, target=x2, optimizer=self.optimizer, weight=LAMDA, random_start=False)
@@ -268,7 +271,7 @@ def classifier_attack(subject, x, y, steps=20):
 
 def training_step(subject, prefix, x1, x2, adversary=None, whole=True):
     """`stepN/*`, and the adversary. The attack runs unless its result is given: then it has no steps and begins there."""
-    start, steps = (x1, STEPS) if adversary is None else (adversary, 0)
+    start, steps = (x1, None) if adversary is None else (adversary, 0)
     out = {}
     subject.optimizer.zero_grad()
     with gradients_logged() as log:
@@ -342,8 +345,9 @@ def attack_gradients(subject, trajectory, target):
 
 
 def noise(tensors, truths, adversaries):
-    """What rounding alone does, over the limit for it: f32 against f64 in features, in the medians over the attack's steps and over the
-    parameters, and in the pixels of free-running adversaries (median image), where one ReLU's flip in every image spoils the comparison."""
+    """What rounding alone does, over the limit for it: f32 against f64 in features, in the medians over the attack's steps, over the images
+    of PGD-20's first gradient and over the parameters, in the update of any one parameter, and in the pixels of free-running adversaries
+    (median image), where one ReLU's flip in every image spoils the comparison."""
 
     def distance(found, truth):
         return ((found - truth).norm() / truth.norm()).item() if truth.norm() > 0 else 0.0
@@ -351,13 +355,22 @@ def noise(tensors, truths, adversaries):
     def pixels(found, truth, step):
         return statistics.median_low(((found - truth).abs() > step / 2).double().mean(dim=(1, 2, 3)).tolist())
 
-    steps = zip(tensors["attack/grad"], truths["attack/grad"])
-    parameters = [name for name in truths if name.startswith("step1/grad/")]
+    def distances(name):
+        return [distance(*pair) for pair in zip(tensors[name], truths[name])]
+
+    def update(name):
+        before = tensors[f"init/{name}"].double()
+        return distance(tensors[f"step1/after/{name}"].double() - before, truths[f"step1/after/{name}"] - before)
+
+    parameters = [name.removeprefix("step1/grad/") for name in truths if name.startswith("step1/grad/")]
+    gradients = [distance(tensors[f"step1/grad/{name}"], truths[f"step1/grad/{name}"]) for name in parameters]
     instance, classifier = adversaries
     return {
         "features": (distance(tensors["eval/x1/feat"], truths["eval/x1/feat"]), NOISE),
-        "attack's gradient": (statistics.median(distance(*step) for step in steps), NOISE),
-        "parameters' gradients": (statistics.median(distance(tensors[name], truths[name]) for name in parameters), NOISE),
+        "attack's gradient": (statistics.median_high(distances("attack/grad")), NOISE),
+        "PGD-20's gradient": (statistics.median_high(distances("pgd20/grad0")), NOISE),
+        "parameters' gradients": (statistics.median_high(gradients), NOISE),
+        "update": (max(update(name) for name in parameters), UPDATE),
         "adversary's pixels": (pixels(tensors["attack/x_traj"][-1], instance, ALPHA), PIXELS),
         "PGD-20's pixels": (pixels(tensors["pgd20/x_final"], classifier, EPSILON / 10), PIXELS),
     }
@@ -365,9 +378,9 @@ def noise(tensors, truths, adversaries):
 
 def settings(arguments):
     """The metadata: what the tensors do not tell."""
-    values = {"eps": EPSILON, "alpha": ALPHA, "k": STEPS, "temperature": TEMPERATURE, "lamda": LAMDA, "lr": LEARNING_RATE}
+    values = {"eps": EPSILON, "alpha": ALPHA, "k": arguments.steps, "temperature": TEMPERATURE, "lamda": LAMDA, "lr": LEARNING_RATE}
     values |= {"momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "lars_trust": TRUST, "lars_eps": LARS_EPSILON}
-    values |= {"bn_eps": 1e-5, "bn_momentum": 0.1, "width": arguments.width, "batch": arguments.batch, "seed": arguments.seed}
+    values |= {"bn_eps": 1e-5, "bn_momentum": 0.1, "model": arguments.model, "width": arguments.width, "batch": arguments.batch, "seed": arguments.seed}
     return {key: str(value) for key, value in (values | {"torch": torch.__version__}).items()}
 
 
@@ -380,8 +393,10 @@ def main():
     parser.add_argument("--batch", type=int, default=4, metavar="B", help="images (default: 4)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and images (default: 0)")
     parser.add_argument("--warm-up", type=int, default=60, metavar="N", help="training steps before recording (default: 60)")
+    parser.add_argument("--steps", type=int, default=7, metavar="K", help="steps of the instance-wise attack (default: 7)")
+    parser.add_argument("--without", nargs="+", default=[], metavar="GLOB", help="leave tensors out, such as 'pgd20/*', for a smaller file")
     arguments = parser.parse_args()
-    for name, least in [("width", 1), ("batch", 2), ("warm_up", 0), ("seed", 0)]:
+    for name, least in [("width", 1), ("batch", 2), ("warm_up", 0), ("seed", 0), ("steps", 1)]:
         if getattr(arguments, name) < least:
             parser.error(f"--{name.replace('_', '-')} has to be at least {least}")
     if arguments.batch > 256:
@@ -390,7 +405,7 @@ def main():
         parser.error("--out has to end in .safetensors")
     if not arguments.out.absolute().parent.is_dir():
         parser.error(f"{arguments.out.absolute().parent} is no folder; create it first")
-    tensors, truths, adversaries = record(Authors(arguments.source), arguments)
+    tensors, truths, adversaries = record(Authors(arguments.source, arguments.steps), arguments)
     distances = noise(tensors, truths, adversaries)
     print("f32 from f64: " + ", ".join(f"{what} {distance:.1e}" for what, (distance, _) in distances.items()))
     too_far = [what for what, (distance, limit) in distances.items() if distance > limit]
@@ -398,8 +413,9 @@ def main():
         sys.exit(f"error: at these weights rounding alone spoils the {' and the '.join(too_far)}; choose another --seed, or more --warm-up")
     companion = arguments.out.with_name(f"{arguments.out.stem}_f64.safetensors")
     for path, content in [(arguments.out, tensors), (companion, truths)]:
-        save_file({name: tensor.detach().contiguous().clone() for name, tensor in content.items()}, path, settings(arguments))
-        print(f"wrote {path}: {len(content)} tensors")
+        kept = {name: tensor for name, tensor in content.items() if not any(fnmatch.fnmatchcase(name, glob) for glob in arguments.without)}
+        save_file({name: tensor.detach().contiguous().clone() for name, tensor in kept.items()}, path, settings(arguments))
+        print(f"wrote {path}: {len(kept)} tensors")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use super::common::Computing;
 use super::output::{print, print_json};
-use crate::recipe::verify::{Recording, Row, Subject, Tolerances, verify};
+use crate::recipe::verify::{Recording, Row, Subject, Tolerances, absent, verify};
 use crate::report::table::Table;
 use crate::{Error, Result};
 use std::path::PathBuf;
@@ -34,6 +34,7 @@ struct Report<'a> {
     device: String,
     passed: bool,
     rows: &'a [Row],
+    absent: &'a [String],
 }
 
 /// Verifies the engine.
@@ -44,18 +45,24 @@ pub fn run(args: Args) -> Result<()> {
     let device = args.computing.device()?;
     let recording = Recording::open(&args.recording)?;
     let rows = verify::<f32>(&device, &recording, &Subject::default(), &Tolerances::F32)?;
+    let absent = absent(&rows);
     let failed = rows.iter().filter(|row| !row.passed).count();
     if args.json {
         let (exact, device) = (recording.has_exact(), device.description());
-        print_json(&Report { schema: 1, recording: &args.recording, exact, device, passed: failed == 0, rows: &rows })?;
+        let passed = failed == 0;
+        print_json(&Report { schema: 1, recording: &args.recording, exact, device, passed, rows: &rows, absent: &absent })?;
     } else {
-        let mut table = Table::new(["quantity", "measure", "found", "allowed", "verdict"]);
+        let mut table = Table::new(["quantity", "measure", "found", "allowed", "verdict", "of"]);
         for row in &rows {
             let verdict = if row.passed { "ok" } else { "FAILS" };
             let (found, allowed) = (format!("{:.1e}", row.found), format!("{:.0e}", row.allowed));
-            table.row([row.name.as_str(), row.measure.name(), &found, &allowed, verdict]);
+            let tensor = row.tensor.as_deref().unwrap_or_default();
+            table.row([row.name.as_str(), row.measure.name(), &found, &allowed, verdict, tensor]);
         }
         print(table.to_string().trim_end())?;
+        if !absent.is_empty() {
+            print(format!("not in the recording, so not compared: {}", absent.join(", ")))?;
+        }
     }
     if failed > 0 {
         return Err(Error::Numeric(format!(

@@ -18,7 +18,7 @@ pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
 }
 
 fn embeddings<T: Element>(session: &Session<T>, view: &str) -> Result<Vec<Row>> {
-    let images = session.recording.images::<T::Real>(session.device, &format!("in/{view}"))?;
+    let images = session.recording.images::<T::Real>(session.device, &format!("in/{view}"), session.batch())?;
     let encoder = session.model.encoder();
     let features = encoder.forward(&images)?;
     let mut rows = Vec::new();
@@ -41,9 +41,8 @@ fn contrastive<T: Element>(session: &Session<T>, views: usize) -> Result<Vec<Row
     if !session.recording.has(&name("z")) {
         return Ok(Vec::new());
     }
-    let recorded = session.recording.get(&name("z"))?;
-    let rows = recorded.entries();
-    let width = recorded.values.len().checked_div(rows).unwrap_or(0);
+    let (rows, width) = (views * session.batch(), session.recipe.network.projection as usize);
+    let recorded = session.recording.expect(&name("z"), &[rows, width])?;
     let z = Tensor::<T::Real>::from_slice(session.device, [rows, width], &reals(&recorded.values))?;
     let (d_z, loss) = (Tensor::zeros(session.device, z.shape())?, Tensor::zeros(session.device, [1])?);
     let function = if views == 2 { &session.losses.regularizer } else { &session.losses.loss };

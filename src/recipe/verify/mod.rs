@@ -1,11 +1,17 @@
 //! Replays a recording of the authors' implementation and says, quantity by quantity, how far this engine is from it.
 
-mod attack;
+mod absent;
+mod attacks;
+mod classifier;
 mod forward;
+mod instance;
+mod read;
+mod recorded_recipe;
 mod recording;
 mod row;
 mod step;
 
+pub use absent::absent;
 pub use recording::{Recorded, Recording};
 pub use row::{Measure, Row, Tolerances, median, relative_l2};
 pub use step::{Stage, StepBy};
@@ -17,7 +23,7 @@ use crate::recipe::Recipe;
 use crate::recipe::attacked::Attacked;
 use crate::recipe::pretrain::{Ingredients, Pretraining};
 use crate::{Device, Result, Tensor};
-use recording::{native, reals, widened};
+use recording::{native, oihw, reals, widened};
 
 /// Builds a run from its recipe: the engine's own, or (to see that a mistake is found) one with an ingredient changed.
 pub type BuildIngredients<'a, R> = &'a dyn Fn(&Device, &Recipe, &Tensor<i64>) -> Result<Ingredients<R>>;
@@ -39,7 +45,10 @@ impl<T: Element> Default for Subject<'_, T> {
     }
 }
 
-/// Compares everything the recording holds, a row for each quantity. What a recording leaves out has no row.
+/// Compares everything the recording holds, a row or two for each quantity. What a recording leaves out has no row; [`absent`] lists it.
+///
+/// # Errors
+/// [`Error::File`](crate::Error::File) when the recording is not whole, or there is nothing in it to compare with.
 pub fn verify<T: Element>(
     device: &Device,
     recording: &Recording,
@@ -48,8 +57,13 @@ pub fn verify<T: Element>(
 ) -> Result<Vec<Row>> {
     let session = Session::new(device, recording, subject, *tolerances)?;
     let mut rows = forward::rows(&session)?;
-    rows.extend(attack::rows(&session)?);
+    rows.extend(instance::rows(&session)?);
+    rows.extend(classifier::rows(&session)?);
     rows.extend(step::rows(&session, subject.step)?);
+    if rows.is_empty() {
+        let message = "has a network and images, but nothing that was computed of them; record it again".to_owned();
+        return Err(recording.refuse(message));
+    }
     Ok(rows)
 }
 
@@ -81,11 +95,11 @@ impl<'a, T: Element> Session<'a, T> {
         recording.load(run.network())?;
         let model = Attacked::new(device, &recipe, run.network())?;
         model.copy_from(run.network())?;
-        let classes = recording.get("init/linear/bias")?.values.len();
+        let classes = recording.get("init/linear/bias")?.entries();
         let head = Classifier::new(device, recipe.topology().features, classes, batch, 0)?;
         for spec in head.parameters().specs() {
-            let name = format!("init/{}", spec.name.replace('.', "/"));
-            head.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&recording.native(&name)?))?;
+            let recorded = recording.expect(&format!("init/{}", spec.name.replace('.', "/")), &oihw(&spec.dims))?;
+            head.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&recorded.values))?;
         }
         head.parameters().refresh()?;
         let clock = Tensor::zeros(device, [2])?;
@@ -99,8 +113,7 @@ impl<'a, T: Element> Session<'a, T> {
 
     /// The error of `found`, in this engine's layout, against the nearer of the recordings of `name`.
     fn error(&self, name: &str, found: &[f64]) -> Result<f64> {
-        let truths = self.recording.truths(name)?;
-        Ok(truths.into_iter().map(|truth| relative_l2(found, &native(truth))).fold(f64::INFINITY, f64::min))
+        Ok(nearest(found, self.recording.truths(name)?.into_iter().map(native)))
     }
 
     /// A row for one tensor, if it was recorded.
@@ -111,4 +124,9 @@ impl<'a, T: Element> Session<'a, T> {
         let error = self.error(name, found)?;
         Ok(Some(Row::new(name, Measure::RelativeL2, error, self.tolerances.forward)))
     }
+}
+
+/// The error of `found` against the nearer of the recordings.
+fn nearest(found: &[f64], truths: impl Iterator<Item = Vec<f64>>) -> f64 {
+    truths.map(|truth| relative_l2(found, &truth)).fold(f64::INFINITY, f64::min)
 }

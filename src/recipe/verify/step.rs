@@ -1,9 +1,8 @@
 //! Whole training steps with the recorded views and adversaries.
 
-use super::recording::{native, reals};
 use super::row::{Measure, Row, median};
-use super::{Session, widened};
-use crate::element::Element;
+use super::{Session, nearest, widened};
+use crate::element::{Element, Real};
 use crate::nn::MODEL;
 use crate::recipe::pretrain::Pretraining;
 use crate::{Result, Tensor};
@@ -35,102 +34,125 @@ pub(super) fn by_the_engine<T: Element>(run: &Pretraining<T>, at: &mut dyn FnMut
 
 pub(super) fn rows<T: Element>(session: &Session<T>, step: StepBy<T>) -> Result<Vec<Row>> {
     let recording = session.recording;
-    if !recording.has("step1/simloss") {
+    if !recording.has_any("step1/") {
         return Ok(Vec::new());
     }
-    session.run.begin_epoch(0, 0)?;
-    let adversary = recording.entry("attack/x_traj", session.recipe.attack.steps as usize)?;
-    let mut rows = one(session, step, "step1", ["in/x1", "in/x2"], &native(&adversary))?;
-    if recording.has("step2/adv_given") {
-        session.run.begin_epoch(0, 0)?;
-        let adversary = recording.native("step2/adv_given")?;
-        rows.extend(one(session, step, "step2", ["in/x2", "in/x1"], &adversary)?);
+    let (steps, batch) = (session.recipe.attack.steps as usize, session.batch());
+    recording.expect("attack/x_traj", &[steps + 1, batch, 3, 32, 32])?;
+    let adversary = recording.image_at(session.device, "attack/x_traj", steps, batch)?;
+    let first = Step { prefix: "step1", before: "init", views: ["in/x1", "in/x2"], adversary };
+    let mut rows = first.rows(session, step)?;
+    if recording.has_any("step2/") {
+        let adversary = recording.images(session.device, "step2/adv_given", batch)?;
+        let second = Step { prefix: "step2", before: "step1/after", views: ["in/x2", "in/x1"], adversary };
+        rows.extend(second.rows(session, step)?);
     }
     Ok(rows)
 }
 
-fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [&str; 2], adversary: &[f64]) -> Result<Vec<Row>> {
-    let Session { device, recording, .. } = *session;
-    let (run, batch) = (&session.run, session.batch());
-    let slot = |index: usize| run.images().rows(index * batch..(index + 1) * batch);
-    for (index, name) in views.into_iter().enumerate() {
-        slot(index)?.copy_from(&recording.images(device, name)?)?;
-    }
-    slot(2)?.write(&reals::<T::Real>(adversary))?;
+/// A recorded step.
+struct Step<R: Real> {
+    /// Of its keys.
+    prefix: &'static str,
+    /// Prefix of the state it began with.
+    before: &'static str,
+    /// The keys of x₁ and x₂.
+    views: [&'static str; 2],
+    adversary: Tensor<R>,
+}
 
-    let mut rows = Vec::new();
-    step(run, &mut |stage| {
-        match stage {
-            Stage::Regularized => {
-                rows.extend(statistics(session, prefix, &format!("{prefix}/bn_after_adv/"), "after the regulariser")?);
+impl<R: Real> Step<R> {
+    fn rows<T: Element<Real = R>>(&self, session: &Session<T>, step: StepBy<T>) -> Result<Vec<Row>> {
+        let Session { device, recording, .. } = *session;
+        let (run, batch) = (&session.run, session.batch());
+        run.begin_epoch(0, 0)?;
+        let slot = |index: usize| run.images().rows(index * batch..(index + 1) * batch);
+        for (index, name) in self.views.into_iter().enumerate() {
+            slot(index)?.copy_from(&recording.images(device, name, batch)?)?;
+        }
+        slot(2)?.copy_from(&self.adversary)?;
+
+        let parameters = run.network().parameters();
+        let before = self.each(session, parameters.values())?;
+        let mut rows = Vec::new();
+        step(run, &mut |stage| {
+            match stage {
+                Stage::Regularized => rows.extend(self.statistics(session, "bn_after_adv", "bn_after_adv/")?),
+                Stage::Differentiated => {
+                    rows.extend(self.statistics(session, "bn_after", &format!("after/{MODEL}"))?);
+                    rows.extend(self.compared(session, "grad", &self.each(session, parameters.gradients())?)?);
+                }
+                Stage::Updated => {
+                    let (_, momentum) = &run.optimizer().state()[0];
+                    rows.extend(self.compared(session, "momentum", &self.each(session, momentum)?)?);
+                    if let Some(scales) = run.optimizer().lars_scales() {
+                        let scales: Vec<Vec<f64>> = widened(scales)?.into_iter().map(|scale| vec![scale]).collect();
+                        rows.extend(self.compared(session, "adaptive_lr", &scales)?);
+                    }
+                    rows.extend(self.updates(session, &before, &self.each(session, parameters.values())?)?);
+                }
             }
-            Stage::Differentiated => {
-                rows.extend(statistics(session, prefix, &format!("{prefix}/after/{MODEL}"), "after the step")?);
-                rows.extend(arena(session, prefix, "grad", run.network().parameters().gradients())?);
+            Ok(())
+        })?;
+        let losses = run.losses(1)?;
+        let whole = losses.main + losses.regularizer;
+        for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", whole)] {
+            rows.extend(session.row(&format!("{}/{what}", self.prefix), &[found])?);
+        }
+        Ok(rows)
+    }
+
+    /// The parameters' parts of a flat tensor in their layout.
+    fn each<T: Element<Real = R>>(&self, session: &Session<T>, flat: &Tensor<R>) -> Result<Vec<Vec<f64>>> {
+        let parameters = session.run.network().parameters();
+        parameters.specs().iter().map(|spec| widened(&parameters.view(flat, &spec.name)?)).collect()
+    }
+
+    /// The running statistics after one of their two updates, in one row.
+    fn statistics<T: Element<Real = R>>(&self, session: &Session<T>, what: &str, path: &str) -> Result<Option<Row>> {
+        let statistics = session.run.network().encoder().running_statistics();
+        let mut errors = Vec::new();
+        for (name, tensor) in &statistics {
+            let key = format!("{}/{path}{name}", self.prefix);
+            if session.recording.has(&key) {
+                errors.push((session.error(&key, &widened(tensor)?)?, name.as_str()));
             }
-            Stage::Updated => {
-                let (_, momentum) = &run.optimizer().state()[0];
-                rows.extend(arena(session, prefix, "momentum", momentum)?);
-                rows.extend(arena(session, prefix, "after", run.network().parameters().values())?);
-                rows.extend(scales(session, prefix)?);
+        }
+        Ok(Row::worst(&format!("{}/{what}", self.prefix), errors, session.tolerances.forward))
+    }
+
+    /// What was found for each parameter, held against `prefix/what/…`.
+    fn compared<T: Element<Real = R>>(&self, session: &Session<T>, what: &str, found: &[Vec<f64>]) -> Result<Vec<Row>> {
+        let name = format!("{}/{what}", self.prefix);
+        let mut errors = Vec::new();
+        for (spec, found) in session.run.network().parameters().specs().iter().zip(found) {
+            let key = format!("{name}/{}", spec.name);
+            if session.recording.has(&key) {
+                errors.push((session.error(&key, found)?, spec.name.as_str()));
             }
         }
-        Ok(())
-    })?;
-    let losses = run.losses(1)?;
-    for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", losses.main + losses.regularizer)]
-    {
-        rows.extend(session.row(&format!("{prefix}/{what}"), &[found])?);
+        Ok(spread(&name, &errors, [session.tolerances.forward, session.tolerances.parameter]))
     }
-    Ok(rows)
-}
 
-/// The running statistics after one of their two updates, in one row.
-fn statistics<T: Element>(session: &Session<T>, prefix: &str, path: &str, when: &str) -> Result<Option<Row>> {
-    let mut worst = None::<f64>;
-    for (name, tensor) in session.run.network().encoder().running_statistics() {
-        let name = format!("{path}{name}");
-        if session.recording.has(&name) {
-            let error = session.error(&name, &widened(&tensor)?)?;
-            worst = Some(worst.map_or(error, |worst| worst.max(error)));
+    /// After minus before: the parameters themselves hardly move in a step, and would be near the recorded ones without any.
+    fn updates<T: Element<Real = R>>(&self, session: &Session<T>, before: &[Vec<f64>], after: &[Vec<f64>]) -> Result<Vec<Row>> {
+        let mut errors = Vec::new();
+        for ((spec, before), after) in session.run.network().parameters().specs().iter().zip(before).zip(after) {
+            let keys = [self.before, &format!("{}/after", self.prefix)].map(|prefix| format!("{prefix}/{}", spec.name));
+            if keys.iter().all(|key| session.recording.has(key)) {
+                let found: Vec<f64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+                let [before, after] = &keys;
+                errors.push((nearest(&found, session.recording.changes(before, after)?.into_iter()), spec.name.as_str()));
+            }
         }
+        Ok(spread(&format!("{}/update", self.prefix), &errors, [session.tolerances.update; 2]))
     }
-    let row = |worst| Row::new(format!("{prefix}, running statistics {when}"), Measure::Worst, worst, session.tolerances.forward);
-    Ok(worst.map(row))
 }
 
-/// A flat tensor in the layout of the parameters, held against `prefix/what/…`: the median over parameters, and the worst.
-fn arena<T: Element>(session: &Session<T>, prefix: &str, what: &str, flat: &Tensor<T::Real>) -> Result<Vec<Row>> {
-    let parameters = session.run.network().parameters();
-    let mut errors = Vec::new();
-    for spec in parameters.specs() {
-        let name = format!("{prefix}/{what}/{}", spec.name);
-        if session.recording.has(&name) {
-            errors.push((session.error(&name, &widened(&parameters.view(flat, &spec.name)?)?)?, &spec.name));
-        }
-    }
-    Ok(spread(format!("{prefix}/{what}"), errors, session))
-}
-
-fn scales<T: Element>(session: &Session<T>, prefix: &str) -> Result<Vec<Row>> {
-    let Some(scales) = session.run.optimizer().lars_scales() else { return Ok(Vec::new()) };
-    let mut errors = Vec::new();
-    for (spec, scale) in session.run.network().parameters().specs().iter().zip(widened(scales)?) {
-        let name = format!("{prefix}/adaptive_lr/{}", spec.name);
-        if session.recording.has(&name) {
-            errors.push((session.error(&name, &[scale])?, &spec.name));
-        }
-    }
-    Ok(spread(format!("{prefix}/adaptive_lr"), errors, session))
-}
-
-/// Two rows for many errors: their median, and the worst with its name.
-fn spread<T: Element>(name: String, mut errors: Vec<(f64, &String)>, session: &Session<T>) -> Vec<Row> {
-    errors.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((worst, which)) = errors.last() else { return Vec::new() };
+/// The median over parameters, and the worst.
+fn spread(name: &str, errors: &[(f64, &str)], [median_allowed, worst_allowed]: [f64; 2]) -> Vec<Row> {
     let all: Vec<f64> = errors.iter().map(|(error, _)| *error).collect();
-    vec![
-        Row::new(&name, Measure::Median, median(&all), session.tolerances.forward),
-        Row::new(format!("{name} ({which})"), Measure::Worst, *worst, session.tolerances.parameter),
-    ]
+    let worst = Row::worst(name, errors.iter().copied(), worst_allowed);
+    let median = |_: &Row| Row::new(name, Measure::Median, median(&all), median_allowed);
+    worst.map(|worst| vec![median(&worst), worst]).unwrap_or_default()
 }
