@@ -1,12 +1,13 @@
 //! Recipes: presets, round trips, and the sentence for every mistake.
 
+mod common;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rocl::Error;
 use rocl::optim::schedule::Schedule;
 use rocl::recipe::Recipe;
 use rocl::recipe::settings::{Method, Number, Optimizer, Overrides, preset, preset_names};
-use std::path::PathBuf;
 
 /// A minimal file with `lines` after its head.
 fn read(lines: &str) -> Result<Recipe, Error> {
@@ -63,12 +64,10 @@ fn the_reference_has_the_recorded_learning_rates() {
         (12, 1.4999888967133128),
         (999, 0.0004477898386465583),
     ];
-    let shared = std::env::var_os("ROCL_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
     let mut recorded = some.to_vec();
-    match std::fs::read_to_string(shared.join("golden/lr_schedule_1000.json")) {
-        Ok(text) => recorded = (0..).zip(serde_json::from_str::<Vec<f64>>(&text).unwrap()).collect(),
-        Err(_) => println!("skipped: no golden/lr_schedule_1000.json under {}", shared.display()),
+    if let Some(path) = common::shared("lr_schedule_1000.json") {
+        let text = std::fs::read_to_string(path).unwrap();
+        recorded = (0..).zip(serde_json::from_str::<Vec<f64>>(&text).unwrap()).collect();
     }
     for (epoch, rate) in recorded {
         let got = recipe.learning_rate(epoch);

@@ -9,6 +9,7 @@ Architecture, width and the projector's sizes are read from the tensors. A linea
 
 import argparse
 import json
+import math
 import pickle
 import re
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 from pytorch_model import network_for
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 HEAD = "head.safetensors"
@@ -38,22 +40,23 @@ def read_map(path):
 
 
 def state_dict(path, unsafe):
-    """The tensors of a file by name: a bare state dict, or one under `net`, `model` or `state_dict`."""
+    """The tensors of a file by name: a bare state dict or module, or one under `net`, `model` or `state_dict`."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=not unsafe)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise Refusal(f"{path} cannot be read ({error.strerror}); check the path") from error
     except pickle.UnpicklingError as error:
         raise Refusal(
             f"{path} is damaged, or holds Python objects besides tensors, which can run code when loaded; "
             "if you trust whoever made it, add --unsafe"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise Refusal(f"{path} is no PyTorch checkpoint ({str(error).splitlines()[0]}); give a file of torch.save") from error
-    for key in ("net", "model", "state_dict"):
-        if isinstance(content, dict) and key in content:
-            content = content[key]
-            break
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or ["it ends early"])[0]
+        raise Refusal(f"{path} is no whole PyTorch checkpoint ({reason}); copy it again, or give another file of torch.save") from error
+    if isinstance(content, dict):
+        # Other things have these names too, such as an architecture's name under `model`.
+        nested = (content.get(key) for key in ("net", "model", "state_dict"))
+        content = next((value for value in nested if isinstance(value, dict | torch.nn.Module)), content)
     if isinstance(content, torch.nn.Module):
         content = content.state_dict()
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
@@ -72,9 +75,13 @@ def renamed(states, rules):
         elif new in tensors:
             raise Refusal(f"{name} would be a second {new}; give each part of the network once")
         else:
-            tensors[new] = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous()
+            # A copy, since the format has no tensors that share memory.
+            tensors[new] = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64, copy=True).contiguous()
     if unknown:
         raise Refusal(f"the name map has no rule for {listed(unknown)}; choose another map, or add a rule to it")
+    infinite = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if infinite:
+        raise Refusal(f"there are values that are not finite in {listed(infinite)}; give a checkpoint from before the training diverged")
     return tensors
 
 
@@ -98,6 +105,8 @@ def network_of(tensors):
         network = network_for({name.replace("/", ".", 1): tensor for name, tensor in tensors.items()})
     except KeyError as error:
         raise Refusal(f"there is no {error.args[0]} among the tensors; give the file that has it") from error
+    except IndexError as error:
+        raise Refusal("a weight among the tensors has no extents; give a file that torch.save wrote of the whole network") from error
     expected = {re.sub(r"^(model|projector)\.", r"\1/", name): tensor for name, tensor in network.state_dict().items()}
     for name in expected:
         if name.endswith("num_batches_tracked"):
@@ -146,21 +155,28 @@ def convert(arguments):
     """Reads, renames, checks and writes."""
     if (arguments.mean is None) != (arguments.std is None):
         raise Refusal("--mean and --std belong together; give both or none")
-    if arguments.std and min(arguments.std) <= 0:
+    if arguments.std and not all(0 < std < math.inf for std in arguments.std):
         raise Refusal("--std has to be positive; give the three numbers that the images were divided by")
+    if arguments.mean and not all(map(math.isfinite, arguments.mean)):
+        raise Refusal("--mean has to be three numbers; give those that the images had subtracted")
+    out = Path(arguments.out)
+    if out.name == HEAD:
+        raise Refusal(f"--out {out} is where a linear head of the file goes; name the checkpoint otherwise, such as checkpoint.safetensors")
     rules = read_map(arguments.map)
     tensors = renamed([state_dict(path, arguments.unsafe) for path in arguments.files], rules)
     network = network_of(tensors)
     head = {name: tensors.pop(name) for name in list(tensors) if name.startswith("linear.")}
-    out = Path(arguments.out)
     files = [(out, "pretrain", tensors)] + ([(out.with_name(HEAD), "linear_head", head)] if head else [])
     for path, _, _ in files:
         if path.exists():
             raise Refusal(f"{path} is there already; choose another --out, or delete it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for path, kind, content in files:
-        save_file(content, path, metadata(kind, network, arguments.mean, arguments.std))
-        print(f"wrote {path}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for path, kind, content in files:
+            save_file(content, path, metadata(kind, network, arguments.mean, arguments.std))
+            print(f"wrote {path}")
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"{out.parent} cannot be written ({getattr(error, 'strerror', None) or error}); choose another --out") from error
 
 
 def main():

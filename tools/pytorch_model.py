@@ -167,7 +167,10 @@ def main():
         network = load(arguments.checkpoint, arguments.head)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         sys.exit(f"error: {arguments.checkpoint} cannot be loaded ({error})")
-    torch.save(network.state_dict(), arguments.out)
+    try:
+        torch.save(network.state_dict(), arguments.out)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"error: {arguments.out} cannot be written ({str(error).splitlines()[0]})")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ EPSILON, ALPHA, TEMPERATURE, LAMDA = 0.0314, 0.007, 0.5, 256.0
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, TRUST, LARS_EPSILON = 0.24, 0.9, 1e-6, 0.001, 1e-8
 # How far f32 may be from f64 in PyTorch itself: half of what `rocl verify` allows the engine, relative and in pixels of an adversary.
 NOISE, UPDATE, PIXELS = 5e-6, 5e-4, 5e-4
+PGD = "PGD-20's"
 # Zeroed before recording, so that LARS meets a norm of zero.
 ZEROED = ("model/layer2.0.bn1.bias", "projector/linear_2.bias")
 
@@ -368,11 +369,11 @@ def noise(tensors, truths, adversaries):
     return {
         "features": (distance(tensors["eval/x1/feat"], truths["eval/x1/feat"]), NOISE),
         "attack's gradient": (statistics.median_high(distances("attack/grad")), NOISE),
-        "PGD-20's gradient": (statistics.median_high(distances("pgd20/grad0")), NOISE),
         "parameters' gradients": (statistics.median_high(gradients), NOISE),
         "update": (max(update(name) for name in parameters), UPDATE),
         "adversary's pixels": (pixels(tensors["attack/x_traj"][-1], instance, ALPHA), PIXELS),
-        "PGD-20's pixels": (pixels(tensors["pgd20/x_final"], classifier, EPSILON / 10), PIXELS),
+        PGD + " gradient": (statistics.median_high(distances("pgd20/grad0")), NOISE),
+        PGD + " pixels": (pixels(tensors["pgd20/x_final"], classifier, EPSILON / 10), PIXELS),
     }
 
 
@@ -406,14 +407,17 @@ def main():
     if not arguments.out.absolute().parent.is_dir():
         parser.error(f"{arguments.out.absolute().parent} is no folder; create it first")
     tensors, truths, adversaries = record(Authors(arguments.source, arguments.steps), arguments)
+    left_out = {name for name in tensors if any(fnmatch.fnmatchcase(name, glob) for glob in arguments.without)}
     distances = noise(tensors, truths, adversaries)
+    if "pgd20/x_final" in left_out:
+        distances = {what: distance for what, distance in distances.items() if not what.startswith(PGD)}
     print("f32 from f64: " + ", ".join(f"{what} {distance:.1e}" for what, (distance, _) in distances.items()))
     too_far = [what for what, (distance, limit) in distances.items() if distance > limit]
     if too_far:
         sys.exit(f"error: at these weights rounding alone spoils the {' and the '.join(too_far)}; choose another --seed, or more --warm-up")
     companion = arguments.out.with_name(f"{arguments.out.stem}_f64.safetensors")
     for path, content in [(arguments.out, tensors), (companion, truths)]:
-        kept = {name: tensor for name, tensor in content.items() if not any(fnmatch.fnmatchcase(name, glob) for glob in arguments.without)}
+        kept = {name: tensor for name, tensor in content.items() if name not in left_out}
         save_file({name: tensor.detach().contiguous().clone() for name, tensor in kept.items()}, path, settings(arguments))
         print(f"wrote {path}: {len(kept)} tensors")
 

@@ -1,6 +1,7 @@
 """Random networks, saved as others save theirs, with their outputs: export.py STYLE ARCHITECTURE IMAGES FOLDER.
 
-Writes `model.pt` (for the authors' style also `projector.pt` and `linear.pt`), `expected.safetensors`, and some files that nobody can import.
+Writes `model.pt` (for the authors' style also `projector.pt` and `linear.pt`), `expected.safetensors`, and, of the bare encoder,
+some files that nobody can import and one that is unusual.
 """
 
 import argparse
@@ -58,6 +59,10 @@ def main():
     torch.save({"config": argparse.Namespace(width=4)}, folder / "objects.pt")
     torch.save({k: v for k, v in bare.items() if k != "layer4.1.bn2.running_var"}, folder / "incomplete.pt")
     torch.save(bare | {"conv1.weight": torch.zeros(4, 3, 7, 7)}, folder / "imagenet_stem.pt")
+    torch.save(bare | {"conv1.weight": torch.full((4, 3, 3, 3), torch.inf)}, folder / "infinite.pt")
+    torch.save(bare | {"fc.weight": torch.zeros(())}, folder / "scalar.pt")
+    shared = bare | {"layer1.0.bn1.weight": bare["layer1.0.bn2.weight"]}
+    torch.save({"model": architecture, "state_dict": shared}, folder / "named_and_shared.pt")
 
 
 if __name__ == "__main__":

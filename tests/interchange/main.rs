@@ -2,10 +2,14 @@
 //! is not ours.
 //!
 //! Runs where there is a Python with the packages of `tools/requirements.txt`: the one that `ROCL_PYTHON` names, else
-//! `target/venv/bin/python`. Says `skipped` where there is none.
+//! `target/venv/bin/python`. Says `skipped` where there is none; a `ROCL_PYTHON` that will not do is a failure.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod engine;
+mod import;
 
+use common::root;
 use engine::{Outputs, outputs, rewritten, test_images, trained, trained_head};
 use rocl::data::Dataset;
 use rocl::nn::Architecture;
@@ -23,23 +27,20 @@ use std::process::{Command, Output};
 /// PyTorch and this engine are each about 1e-7 from the exact value, at any depth of these networks.
 const TOLERANCE: f64 = 1e-5;
 
-fn root() -> PathBuf {
-    std::env::var_os("ROCL_ROOT").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
-}
-
 /// A Python that has `packages`.
 struct Python(PathBuf);
 
 impl Python {
-    /// Says that the test is skipped where there is none.
+    /// Says that the test is skipped where there is none. One that was asked for has to do.
     fn with(packages: &str) -> Option<Self> {
-        let venv = root().join("target/venv/bin/python");
-        let python = std::env::var_os("ROCL_PYTHON").map_or(venv, PathBuf::from);
-        let found = Command::new(&python).arg("-c").arg(format!("import {packages}")).output();
-        if found.is_ok_and(|output| output.status.success()) {
+        let asked = std::env::var_os("ROCL_PYTHON").map(PathBuf::from);
+        let python = asked.clone().unwrap_or_else(|| root().join("target/venv/bin/python"));
+        let output = Command::new(&python).arg("-c").arg(format!("import {packages}")).output();
+        if output.as_ref().is_ok_and(|output| output.status.success()) {
             return Some(Self(python));
         }
-        println!("skipped: no Python with {packages}; set ROCL_PYTHON to one, or see tools/README.md");
+        assert!(asked.is_none(), "ROCL_PYTHON is {}, which has no {packages}: {output:?}", python.display());
+        common::skipped(&format!("no Python with {packages}; set ROCL_PYTHON to one, or see tools/README.md"));
         None
     }
 
@@ -144,32 +145,6 @@ fn pytorch_checkpoints_give_the_same_outputs_here() {
             python.refuses("tools/import_pytorch.py", &arguments, "is there already");
         }
     }
-}
-
-#[test]
-fn what_cannot_be_imported_is_refused_in_a_sentence() {
-    let Some(python) = Python::with("torch, numpy, safetensors") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let [data, out] = ["images", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
-    write_images(&test_images(1), &data);
-    python.succeeds("tests/interchange/export.py", &["torchvision", "resnet18", text(&data), text(folder.path())]);
-    let file = |name: &str| text(&folder.path().join(name)).to_owned();
-    let map = |name: &str| text(&root().join(format!("tools/maps/{name}.toml"))).to_owned();
-    let refused = |file: &str, map: &str, more: &[&str], expected: &str| {
-        let arguments = [&[file, "--map", map, "--out", text(&out)], more].concat();
-        python.refuses("tools/import_pytorch.py", &arguments, expected);
-        assert!(!out.exists(), "{expected}");
-    };
-    let torchvision = map("torchvision");
-    refused(&file("model.pt"), &map("pytorch-cifar"), &[], "unexpected: model/layer2.0.downsample.0.weight");
-    refused(&file("model.pt"), &map("pytorch-cifar"), &[], "missing: model/layer2.0.shortcut.0.weight");
-    refused(&file("objects.pt"), &torchvision, &[], "add --unsafe");
-    refused(&file("objects.pt"), &torchvision, &["--unsafe"], "has no state dict");
-    refused(&file("incomplete.pt"), &torchvision, &[], "missing: model/layer4.1.bn2.running_var");
-    refused(&file("imagenet_stem.pt"), &torchvision, &[], "CIFAR");
-    refused(&file("absent.pt"), &torchvision, &[], "cannot be read");
-    refused(&file("model.pt"), &file("absent.toml"), &[], "cannot be read");
-    refused(&file("model.pt"), &torchvision, &["--mean", "0.5", "0.5", "0.5"], "belong together");
 }
 
 /// A model of normalised images, imported, gives what it gave in PyTorch; so does the checkpoint that this engine makes of it.

@@ -1,23 +1,18 @@
 //! Recorded references: a part committed under `tests/golden`, and larger recordings where they are at hand.
 
+use crate::common;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The bytes of a committed recording.
 pub fn committed(name: &str) -> Vec<u8> {
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name))
+    read(&common::committed(name))
 }
 
-/// The bytes of a larger recording, in `golden/` of the folder `ROCL_SHARED` names, or of `../shared`; says so where there is none.
+/// The bytes of a larger recording, if it is there.
 pub fn shared(name: &str) -> Option<Vec<u8>> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let path = std::env::var_os("ROCL_SHARED").map_or_else(beside, PathBuf::from).join("golden").join(name);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(read(&path))
+    common::shared(name).map(|path| read(&path))
 }
 
 fn read(path: &Path) -> Vec<u8> {

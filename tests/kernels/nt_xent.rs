@@ -1,5 +1,6 @@
 //! `kernels/nt_xent.cu`.
 
+use crate::golden;
 use crate::support::*;
 use rand::seq::SliceRandom;
 use rocl::element::Real;
@@ -237,16 +238,12 @@ fn unusable_settings_are_refused() {
     }
 }
 
-/// The recorded reference, if it is there: outputs of a trained projector, with loss and gradient from autograd.
+/// The recorded reference: outputs of a trained projector, with loss and gradient from autograd.
 #[test]
 fn loss_and_gradient_equal_the_recorded_reference() {
-    let folder = std::env::var_os("ROCL_SHARED").map_or_else(|| "../shared".into(), std::path::PathBuf::from);
-    let Ok(bytes) = std::fs::read(folder.join("golden/golden_b4_w8.safetensors")) else {
-        println!("skipped: no recorded reference under {}", folder.display());
-        return;
-    };
+    let bytes = golden::committed("resnet18_w8_b4.safetensors");
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let read = |key: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(file.tensor(key).unwrap().data()) };
+    let read = |key: &str| golden::values::<f32>(&file, key);
     for views in [2, 3] {
         let [z, loss, grad_z] = ["z", "loss", "grad_z"].map(|part| read(&format!("nt/{views}view/{part}")));
         let settings = NtXent { views, groups: 1, temperature: 0.5, detach_keys: true };

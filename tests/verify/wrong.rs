@@ -130,6 +130,44 @@ pub fn unprojected_attack(device: &Device, recipe: &Recipe, clock: &Tensor<i64>)
     })
 }
 
+/// PGD whose kernel never reaches the last element.
+struct Ragged(Box<dyn Attack<f32>>);
+
+impl Attack<f32> for Ragged {
+    fn perturb(&self, clean: &Tensor<f32>, objective: &mut dyn Objective<f32>, x: &Tensor<f32>) -> Result<()> {
+        self.0.perturb(clean, objective, x)?;
+        let last = x.len() - 1;
+        x.slice(last, [1])?.copy_from(&clean.slice(last, [1])?)
+    }
+}
+
+pub fn attack_without_the_last_pixel(device: &Device, recipe: &Recipe, clock: &Tensor<i64>) -> Result<Ingredients<f32>> {
+    with(device, recipe, clock, |ingredients| {
+        let whole = std::mem::replace(&mut ingredients.attack, Ingredients::new(device, recipe, clock)?.attack);
+        ingredients.attack = Box::new(Ragged(whole));
+        Ok(())
+    })
+}
+
+/// The optimiser's kernel stops before it has reached the last tenth of the parameters.
+pub fn partial_update(run: &Pretraining<f32>, at: &mut dyn FnMut(Stage) -> Result<()>) -> Result<()> {
+    let parameters = run.network().parameters();
+    parameters.clear_gradients()?;
+    run.regularize()?;
+    at(Stage::Regularized)?;
+    run.contrast()?;
+    at(Stage::Differentiated)?;
+    let count = parameters.specs().len();
+    let left_out: Vec<_> =
+        parameters.specs()[count - count / 10..].iter().map(|spec| parameters.get(&spec.name)).collect::<Result<_>>()?;
+    let before: Vec<Vec<f32>> = left_out.iter().map(|parameter| parameter.value.to_vec()).collect::<Result<_>>()?;
+    run.update()?;
+    for (parameter, before) in left_out.iter().zip(&before) {
+        parameter.value.write(before)?;
+    }
+    at(Stage::Updated)
+}
+
 /// One parameter's gradient is NaN.
 pub fn a_nan(run: &Pretraining<f32>, at: &mut dyn FnMut(Stage) -> Result<()>) -> Result<()> {
     let parameters = run.network().parameters();

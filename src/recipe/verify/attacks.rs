@@ -1,7 +1,7 @@
 //! What the comparisons of both attacks have in common: gradients at recorded images, and pixels.
 
 use super::recording::native;
-use super::row::{Measure, Row};
+use super::row::{Class, Measure, Row, median};
 use super::{Session, nearest, widened};
 use crate::attack::{LinfPgd, Objective};
 use crate::element::Element;
@@ -54,11 +54,21 @@ pub(super) fn teacher_forced<T: Element>(
             gradient_errors.push(error(&gradient, &scaled(&d_x)?)?);
         }
     }
-    let worst_loss = loss_errors.iter().copied().reduce(f64::max);
-    let mut rows: Vec<Row> =
-        worst_loss.map(|worst| Row::new(loss, Measure::Worst, worst, tolerances.forward)).into_iter().collect();
-    rows.extend(Row::spread(&gradient, &gradient_errors, [tolerances.forward, tolerances.step]));
+    let mut rows = Vec::new();
+    if let Some(worst) = loss_errors.into_iter().reduce(f64::max) {
+        rows.push(tolerances.judge(loss, Measure::Worst, Class::Loss, worst));
+    }
+    rows.extend(gradient_rows(session, &gradient, &gradient_errors));
     Ok(rows)
+}
+
+/// The errors of gradients at several steps or images.
+fn gradient_rows<T: Element>(session: &Session<T>, name: &str, errors: &[f64]) -> Vec<Row> {
+    let Some(worst) = errors.iter().copied().reduce(f64::max) else { return Vec::new() };
+    vec![
+        session.tolerances.judge(name, Measure::Median, Class::AttackGradient, median(errors)),
+        session.tolerances.judge(name, Measure::Worst, Class::AttackStep, worst),
+    ]
 }
 
 /// A batch of gradients image by image: each image's ReLUs flip for themselves.
@@ -69,7 +79,7 @@ pub(super) fn by_image<T: Element>(session: &Session<T>, name: &str, found: &[f6
     let image = found.len() / batch;
     let error = |at: usize| nearest(&found[at..at + image], truths.iter().map(|truth| truth[at..at + image].to_vec()));
     let errors: Vec<f64> = (0..batch).map(|index| error(index * image)).collect();
-    Ok(Row::spread(name, &errors, [session.tolerances.forward, session.tolerances.step]))
+    Ok(gradient_rows(session, name, &errors))
 }
 
 /// A free-running adversary, by the fraction of its pixels that went another way: in the median image, and in the worst.
@@ -88,8 +98,8 @@ pub(super) fn adversary<T: Element>(
     // The lower of two medians: of four images, two may have met a flip.
     let (median, worst) = (fractions[(fractions.len() - 1) / 2], fractions[fractions.len() - 1]);
     Ok(vec![
-        Row::new(name, Measure::MedianImage, median, session.tolerances.pixels),
-        Row::new(name, Measure::WorstImage, worst, session.tolerances.image),
+        session.tolerances.judge(name, Measure::MedianImage, Class::Pixels, median),
+        session.tolerances.judge(name, Measure::WorstImage, Class::WorstPixels, worst),
     ])
 }
 
@@ -111,7 +121,7 @@ pub(super) fn single_steps<T: Element>(
         let next = native(&recording.entry(trajectory, step + 1)?);
         worst = worst.max(differing(&widened(&x)?, &next, step_size));
     }
-    Ok(Row::new(trajectory, Measure::WorstStep, worst, session.tolerances.step))
+    Ok(session.tolerances.judge(trajectory, Measure::WorstStep, Class::StepPixels, worst))
 }
 
 /// The fraction of pixels that differ by more than half a step; a NaN differs.

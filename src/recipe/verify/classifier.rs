@@ -2,7 +2,7 @@
 
 use super::attacks::{Points, adversary, by_image, single_steps, teacher_forced};
 use super::recording::upload;
-use super::row::Row;
+use super::row::{Class, Row};
 use super::{Session, widened};
 use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, LinfPgd, Objective};
 use crate::element::{Element, Real};
@@ -81,7 +81,7 @@ impl<T: Element> Attacked<'_, T> {
         self.attack.perturb(&self.clean, &mut self.objective, &x)?;
         let mut rows = adversary(self.session, name, &x, &expected, self.step_size)?;
         let features = self.session.model.encoder().forward(&upload(device, batch, &expected)?)?;
-        rows.extend(self.session.row("pgd20/logits_adv", &widened(&self.session.head.forward(&features)?)?)?);
+        rows.extend(self.session.row("pgd20/logits_adv", Class::Forward, &widened(&self.session.head.forward(&features)?)?)?);
         Ok(rows)
     }
 
@@ -94,7 +94,11 @@ impl<T: Element> Attacked<'_, T> {
         }
         let mut rows = Vec::new();
         if recording.has("pgd20rs/noise") {
-            rows.extend(self.session.row(start, &widened(&self.noisy(&recording.batch("pgd20rs/noise", batch)?)?)?)?);
+            rows.extend(self.session.row(
+                start,
+                Class::Exact,
+                &widened(&self.noisy(&recording.batch("pgd20rs/noise", batch)?)?)?,
+            )?);
         }
         rows.extend(teacher_forced(self.session, "pgd20rs", &mut self.objective, &Points::First(start), (STEPS, self.mean))?);
         if recording.has(last) {

@@ -2,7 +2,7 @@
 
 use super::attacks::{Points, adversary, differing, single_steps, teacher_forced};
 use super::recording::{native, upload};
-use super::row::{Measure, Row};
+use super::row::{Class, Measure, Row};
 use super::{Session, widened};
 use crate::attack::{LinfPgd, Objective};
 use crate::element::{Element, Real};
@@ -51,7 +51,8 @@ fn along_recorded_gradients<T: Element>(session: &Session<T>, steps: usize, step
     // An attack of another number of steps took another way.
     let missed = if visited.len() == expected.len() { 0.0 } else { 1.0 };
     let fractions = visited.iter().zip(&expected).map(|(found, expected)| differing(found, expected, step_size));
-    Ok(Row::new(TRAJECTORY, Measure::RecordedGradients, fractions.fold(missed, f64::max), 0.0))
+    let worst = fractions.fold(missed, f64::max);
+    Ok(session.tolerances.judge(TRAJECTORY, Measure::RecordedGradients, Class::RecordedPixels, worst))
 }
 
 /// Gives recorded gradients, whatever the image, and remembers the images.

@@ -38,6 +38,40 @@ impl Measure {
     }
 }
 
+/// Quantities that are alike in how far they may be off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Computed in the arithmetic type in any precision, from recorded values.
+    Exact,
+    /// Activations, features, embeddings, class scores.
+    Forward,
+    /// Losses of a network's outputs.
+    Loss,
+    /// Running statistics.
+    Statistics,
+    /// The attack's gradient, in the median over its steps or images.
+    AttackGradient,
+    /// The attack's gradient at any one step or image.
+    AttackStep,
+    /// Pixels of an attack along recorded gradients, in which no network has a part.
+    RecordedPixels,
+    /// Pixels of a single step from a recorded image.
+    StepPixels,
+    /// Pixels of a free-running adversary, in the median image.
+    Pixels,
+    /// Pixels of a free-running adversary, in the worst image.
+    WorstPixels,
+    /// What follows from the parameters' gradients (they themselves, LARS's scales, momentum), in the median over parameters.
+    Gradient,
+    /// The same of any one parameter.
+    Parameter,
+    /// By how much a step changes the parameters, in the median over them.
+    Update,
+    /// The same of any one parameter.
+    ParameterUpdate,
+}
+
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
@@ -45,6 +79,8 @@ pub struct Row {
     pub name: String,
     /// How it is compared.
     pub measure: Measure,
+    /// Which tolerance applies.
+    pub class: Class,
     /// Which of several tensors the error is that of, where the worst is taken over tensors with names.
     pub tensor: Option<String>,
     /// The error found; infinite where numbers are not finite or a shape is another. JSON has `null` for infinity.
@@ -55,57 +91,80 @@ pub struct Row {
     pub passed: bool,
 }
 
-impl Row {
-    /// Judges an error; NaN is never within.
-    pub fn new(name: impl Into<String>, measure: Measure, found: f64, allowed: f64) -> Self {
-        Self { name: name.into(), measure, tensor: None, found, allowed, passed: found <= allowed }
-    }
-
-    /// The worst of many errors, each with the name of its tensor.
-    pub fn worst<'a>(name: &str, errors: impl IntoIterator<Item = (f64, &'a str)>, allowed: f64) -> Option<Self> {
-        let (worst, tensor) = errors.into_iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
-        Some(Self { tensor: Some(tensor.to_owned()), ..Self::new(name, Measure::Worst, worst, allowed) })
-    }
-
-    /// Two rows for many errors: their median and the worst.
-    pub fn spread(name: &str, errors: &[f64], [median_allowed, worst_allowed]: [f64; 2]) -> Vec<Self> {
-        let worst = errors.iter().copied().fold(0.0, f64::max);
-        match errors {
-            [] => Vec::new(),
-            _ => vec![
-                Self::new(name, Measure::Median, median(errors), median_allowed),
-                Self::new(name, Measure::Worst, worst, worst_allowed),
-            ],
-        }
-    }
-}
-
-/// The errors allowed.
+/// The errors allowed, by [`Class`].
 ///
 /// Those of f32 come from PyTorch's own distance between f32 and f64 on these recordings: 1e-7 to 5e-7 forward and for the attack's
 /// gradient, up to 1.2e-5 for a parameter's. A ReLU whose input is within rounding of zero may fall on either side, and one flipped mask
 /// bit moves a gradient by 1e-4 to 6e-3; so medians are held tightly and single tensors only to where they still tell a wrong ingredient
-/// (leaving out the regulariser moves all by 2e-3).
+/// (leaving out the regulariser moves all by 2e-3). An update is 2e-4 of the parameter under LARS, so that storing the result in f32 is an
+/// error of 1.5e-4 of it already.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerances {
-    /// Features, embeddings, losses, running statistics; medians.
-    pub forward: f64,
-    /// The attack's gradient at any one step.
-    pub step: f64,
-    /// Any one parameter's gradient.
-    pub parameter: f64,
-    /// A parameter's update, what it is after the step minus what it was before: 2e-4 of the parameter under LARS, so that storing the
-    /// result in f32 is an error of 1.5e-4 already.
-    pub update: f64,
-    /// Pixels of an image's free-running adversary: a sign flips where the gradient is within rounding of zero.
-    pub pixels: f64,
-    /// Pixels of the image whose adversary is furthest off: flips alone have been seen to move a quarter of one.
-    pub image: f64,
+    exact: f64,
+    forward: f64,
+    loss: f64,
+    statistics: f64,
+    attack_gradient: f64,
+    attack_step: f64,
+    step_pixels: f64,
+    pixels: f64,
+    worst_pixels: f64,
+    gradient: f64,
+    parameter: f64,
+    update: f64,
+    parameter_update: f64,
 }
 
 impl Tolerances {
     /// For arithmetic and storage in f32.
-    pub const F32: Self = Self { forward: 1e-5, step: 1e-2, parameter: 1e-3, update: 1e-3, pixels: 1e-3, image: 0.5 };
+    pub const F32: Self = Self {
+        exact: 1e-5,
+        forward: 1e-5,
+        loss: 1e-5,
+        statistics: 1e-5,
+        attack_gradient: 1e-5,
+        attack_step: 1e-2,
+        step_pixels: 1e-2,
+        pixels: 1e-3,
+        worst_pixels: 0.9,
+        gradient: 1e-5,
+        parameter: 1e-3,
+        update: 1e-3,
+        parameter_update: 1e-3,
+    };
+
+    /// The error allowed in `class`.
+    pub fn allowed(&self, class: Class) -> f64 {
+        match class {
+            Class::Exact => self.exact,
+            Class::Forward => self.forward,
+            Class::Loss => self.loss,
+            Class::Statistics => self.statistics,
+            Class::AttackGradient => self.attack_gradient,
+            Class::AttackStep => self.attack_step,
+            // Images are in the arithmetic type in every precision.
+            Class::RecordedPixels => 0.0,
+            Class::StepPixels => self.step_pixels,
+            Class::Pixels => self.pixels,
+            Class::WorstPixels => self.worst_pixels,
+            Class::Gradient => self.gradient,
+            Class::Parameter => self.parameter,
+            Class::Update => self.update,
+            Class::ParameterUpdate => self.parameter_update,
+        }
+    }
+
+    /// Judges an error; NaN is never within.
+    pub fn judge(&self, name: impl Into<String>, measure: Measure, class: Class, found: f64) -> Row {
+        let allowed = self.allowed(class);
+        Row { name: name.into(), measure, class, tensor: None, found, allowed, passed: found <= allowed }
+    }
+
+    /// The worst of many errors, each with the name of its tensor; none if there are none.
+    pub fn worst<'a>(&self, name: &str, class: Class, errors: impl IntoIterator<Item = (f64, &'a str)>) -> Option<Row> {
+        let (worst, tensor) = errors.into_iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
+        Some(Row { tensor: Some(tensor.to_owned()), ..self.judge(name, Measure::Worst, class, worst) })
+    }
 }
 
 /// |found − truth|₂ / |truth|₂; what was recorded as zero must be zero. Infinite where a NaN was found.

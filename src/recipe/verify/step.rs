@@ -1,6 +1,6 @@
 //! Whole training steps with the recorded views and adversaries.
 
-use super::row::{Measure, Row, median};
+use super::row::{Class, Measure, Row, median};
 use super::{Session, nearest, widened};
 use crate::element::{Element, Real};
 use crate::nn::MODEL;
@@ -97,7 +97,7 @@ impl<R: Real> Step<R> {
         let losses = run.losses(1)?;
         let whole = losses.main + losses.regularizer;
         for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", whole)] {
-            rows.extend(session.row(&format!("{}/{what}", self.prefix), &[found])?);
+            rows.extend(session.row(&format!("{}/{what}", self.prefix), Class::Loss, &[found])?);
         }
         Ok(rows)
     }
@@ -118,7 +118,7 @@ impl<R: Real> Step<R> {
                 errors.push((session.error(&key, &widened(tensor)?)?, name.as_str()));
             }
         }
-        Ok(Row::worst(&format!("{}/{what}", self.prefix), errors, session.tolerances.forward))
+        Ok(session.tolerances.worst(&format!("{}/{what}", self.prefix), Class::Statistics, errors))
     }
 
     /// What was found for each parameter, held against `prefix/what/…`.
@@ -131,7 +131,7 @@ impl<R: Real> Step<R> {
                 errors.push((session.error(&key, found)?, spec.name.as_str()));
             }
         }
-        Ok(spread(&name, &errors, [session.tolerances.forward, session.tolerances.parameter]))
+        Ok(spread(session, &name, &errors, [Class::Gradient, Class::Parameter]))
     }
 
     /// After minus before: the parameters themselves hardly move in a step, and would be near the recorded ones without any.
@@ -145,14 +145,13 @@ impl<R: Real> Step<R> {
                 errors.push((nearest(&found, session.recording.changes(before, after)?.into_iter()), spec.name.as_str()));
             }
         }
-        Ok(spread(&format!("{}/update", self.prefix), &errors, [session.tolerances.update; 2]))
+        Ok(spread(session, &format!("{}/update", self.prefix), &errors, [Class::Update, Class::ParameterUpdate]))
     }
 }
 
 /// The median over parameters, and the worst.
-fn spread(name: &str, errors: &[(f64, &str)], [median_allowed, worst_allowed]: [f64; 2]) -> Vec<Row> {
+fn spread<T: Element>(session: &Session<T>, name: &str, errors: &[(f64, &str)], [middle, any]: [Class; 2]) -> Vec<Row> {
+    let Some(worst) = session.tolerances.worst(name, any, errors.iter().copied()) else { return Vec::new() };
     let all: Vec<f64> = errors.iter().map(|(error, _)| *error).collect();
-    let worst = Row::worst(name, errors.iter().copied(), worst_allowed);
-    let median = |_: &Row| Row::new(name, Measure::Median, median(&all), median_allowed);
-    worst.map(|worst| vec![median(&worst), worst]).unwrap_or_default()
+    vec![session.tolerances.judge(name, Measure::Median, middle, median(&all)), worst]
 }
