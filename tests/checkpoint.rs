@@ -189,6 +189,24 @@ fn another_network_is_explained() {
 /// A full disk, in the place of the temporary file: `/dev/full` refuses every byte.
 #[cfg(target_os = "linux")]
 #[test]
+fn numbers_that_are_not_finite_are_not_computed_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = Checkpoint::load(&saved(folder.path()), Kind::Pretrain).unwrap();
+    let message = read.finite("model/conv1.weight", &[2, 1, 2, 2]).unwrap_err().to_string();
+    assert!(message.contains("has inf in model/conv1.weight; the training that made it diverged"), "{message}");
+    assert_eq!(read.finite("z/odd", &[3]).unwrap(), [1.0, 2.0, 3.0]);
+    // A network refuses to begin with such weights.
+    let device = rocl::Device::host().unwrap();
+    let topology = rocl::nn::Topology::new(rocl::nn::Architecture::ResNet18, 1);
+    let network = rocl::nn::Network::<f32>::new(&device, &topology, 4, 4, 1, 0).unwrap();
+    let mut checkpoint = Checkpoint::new(read.meta);
+    rocl::recipe::saved::save_network(&mut checkpoint, &network, 0).unwrap();
+    checkpoint.put_f32("model/bn1.running_var", &[1], &[f32::NAN]).unwrap();
+    let message = rocl::recipe::saved::load_network(&checkpoint, &network).unwrap_err().to_string();
+    assert!(message.contains("has NaN in model/bn1.running_var"), "{message}");
+}
+
+#[test]
 fn a_full_disk_leaves_the_previous_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = saved(folder.path());

@@ -19,11 +19,13 @@ fn verify(file: &Path, more: &[&str]) -> (i32, String, String) {
 
 /// The columns that do not depend on the machine: quantity, measure, allowed and verdict; other lines as they are.
 fn columns(table: &str) -> Vec<Vec<&str>> {
-    let cells = |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>();
     let rows = table.lines().filter(|line| !line.starts_with('─'));
-    rows.map(|line| match cells(line)[..] {
-        [quantity, measure, _found, allowed, verdict, ..] => vec![quantity, measure, allowed, verdict],
-        _ => vec![line],
+    rows.map(|line| {
+        let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        match cells[..] {
+            [quantity, measure, _found, allowed, verdict, ..] => vec![quantity, measure, allowed, verdict],
+            _ => vec![line],
+        }
     })
     .collect()
 }

@@ -25,7 +25,7 @@ pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &Network<T
 pub fn load_network<T: Element>(checkpoint: &Checkpoint, network: &Network<T>) -> Result<()> {
     load_arena(checkpoint, network.parameters(), network.parameters().values(), "")?;
     for (name, tensor) in network.encoder().running_statistics() {
-        tensor.write(&from_f32(&checkpoint.f32(&format!("{MODEL}{name}"), tensor.dims())?))?;
+        tensor.write(&from_f32(&checkpoint.finite(&format!("{MODEL}{name}"), tensor.dims())?))?;
     }
     network.parameters().refresh()
 }
@@ -81,7 +81,7 @@ fn load_arena<T: Element>(
 ) -> Result<()> {
     for spec in parameters.specs() {
         let (oihw, _) = to_oihw(&spec.dims, &[]);
-        let values = checkpoint.f32(&format!("{prefix}{}", spec.name), &oihw)?;
+        let values = checkpoint.finite(&format!("{prefix}{}", spec.name), &oihw)?;
         parameters.view(flat, &spec.name)?.write(&from_f32(&from_oihw(&spec.dims, values)))?;
     }
     Ok(())

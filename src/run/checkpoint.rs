@@ -164,6 +164,21 @@ impl Checkpoint {
         Ok(elements.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
 
+    /// Those of [`Checkpoint::f32`] for computing with: all of them finite.
+    ///
+    /// # Errors
+    /// [`Error::File`] also when one is infinite or no number.
+    pub fn finite(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let values = self.f32(name, shape)?;
+        match values.iter().find(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(value) => {
+                let message = format!("has {value} in {name}; the training that made it diverged, so use an earlier checkpoint");
+                Err(Error::file(&self.path, message))
+            }
+        }
+    }
+
     /// The elements of a tensor of i64 that must have `shape`.
     ///
     /// # Errors
