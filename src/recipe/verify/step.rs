@@ -34,7 +34,7 @@ pub(super) fn by_the_engine<T: Element>(run: &Pretraining<T>, at: &mut dyn FnMut
 
 pub(super) fn rows<T: Element>(session: &Session<T>, step: StepBy<T>) -> Result<Vec<Row>> {
     let recording = session.recording;
-    if !recording.has_any("step1/") {
+    if !recording.has_any("step1/") && !recording.has_any("step2/") {
         return Ok(Vec::new());
     }
     let (steps, batch) = (session.recipe.attack.steps as usize, session.batch());
