@@ -52,7 +52,8 @@ impl<T: Element> Case<T> {
         let data = textures::render(textures::SEED, Split::Train, recipe.train.batch_size as usize);
         let run = Pretraining::new(&device, &recipe, &data).unwrap();
         recording.load(run.network()).unwrap();
-        let [clean, target] = ["in/x1", "in/x2"].map(|name| recording.images(&device, name).unwrap());
+        let batch = recipe.train.batch_size as usize;
+        let [clean, target] = ["in/x1", "in/x2"].map(|name| recording.images(&device, name, batch).unwrap());
         Self { name: format!("recorded, {}", T::NAME), device, recipe, run, clean, target }
     }
 
