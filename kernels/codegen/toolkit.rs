@@ -3,20 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// The variables that say where to look, for cargo to watch.
-pub const VARIABLES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "PATH", "VIRTUAL_ENV"];
+/// The variables that say where to look, in this order.
+pub const VARIABLES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV", "PATH"];
 
-/// Every file of this name in the toolkits there are: those named by `CUDA_HOME` and `CUDA_PATH`, those on `PATH`, those of pip in the
-/// active virtual environment, and the usual folder. Symbolic links are resolved: nvcc finds its parts beside its own path.
+/// Every program of this name in the toolkits there are: those that `CUDA_HOME` and `CUDA_PATH` name, what pip put into the active virtual
+/// environment, `PATH`, and the usual folder. Symbolic links are resolved, since nvcc finds its parts beside its own path.
 pub fn programs(name: &str) -> impl Iterator<Item = PathBuf> {
-    let named = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os).map(|root| Path::new(&root).join("bin"));
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = named.chain(env::split_paths(&path)).collect();
+    let mut folders: Vec<PathBuf> =
+        VARIABLES[..2].iter().filter_map(env::var_os).map(|root| Path::new(&root).join("bin")).collect();
     if let Some(environment) = env::var_os("VIRTUAL_ENV") {
         let pythons = subfolders(&Path::new(&environment).join("lib"));
         let packages = pythons.iter().flat_map(|python| subfolders(&python.join("site-packages/nvidia")));
         folders.extend(packages.map(|package| package.join("bin")));
     }
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     folders.push(PathBuf::from("/usr/local/cuda/bin"));
     let name = name.to_owned();
     folders.into_iter().map(move |folder| folder.join(&name)).filter(|p| p.is_file()).filter_map(|p| fs::canonicalize(p).ok())
