@@ -3,6 +3,7 @@
 //! Everything that touches memory or launches a kernel goes through [`crate::ops`]; this module is what `ops` stands on.
 
 pub mod conv;
+pub mod gpu_code;
 pub mod host;
 pub mod launch;
 pub(crate) mod matmul;
