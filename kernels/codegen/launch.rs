@@ -39,9 +39,10 @@ fn function(out: &mut String, file: &str, kernel: &Kernel) {
         .map(|v| if kernel.exists_for(v) { format!("Some({})", symbol(kernel, v)) } else { "None".to_owned() })
         .collect();
     let (table, name, cooperative) = (table_name(kernel), &kernel.name, kernel.cooperative);
+    let parameters = kernel.parameters.len();
     writeln!(
         out,
-        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, host: [{}], cuda: [const {{ None }}; 4] }};",
+        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, parameters: {parameters}, host: [{}], cuda: [const {{ None }}; 4] }};",
         entries.join(", ")
     )
     .unwrap();
