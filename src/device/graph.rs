@@ -11,8 +11,9 @@ const WARM_UP: usize = 2;
 /// The launches of something that is run again and again, such as a training step.
 ///
 /// On a GPU the first runs launch one kernel after the other; the next is captured and from then on replayed as one graph. What the work
-/// does must therefore be the same every time, on the same tensors: what varies is read from device memory. It must neither allocate nor
-/// read nor write memory from the program; a capture refuses that. On a CPU the work is done anew every time.
+/// does must therefore be the same every time, on the same tensors, which must live as long as the graph is run: what varies is read from device
+/// memory. It must neither allocate memory nor copy from or to the program; a capture refuses that. On a CPU the work is done anew every
+/// time.
 pub struct Graph {
     device: Device,
     runs: usize,

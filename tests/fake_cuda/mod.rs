@@ -9,6 +9,7 @@ use rocl::Device;
 use rocl::device::host::run_grid;
 use rocl::device::launch::KERNELS;
 use rocl::device::{CudaOptions, Kernel, Schedule};
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +19,10 @@ use std::sync::OnceLock;
 const NAME: &str = "libcuda.so";
 /// Suffixes of symbols, by the slot of the element type.
 const SUFFIXES: [&str; 4] = ["_f32", "_f16", "_bf16", "_f64"];
+
+thread_local! {
+    static KERNELS_RUN: Cell<usize> = const { Cell::new(0) };
+}
 
 /// `Host` of `driver.cpp`.
 #[repr(C)]
@@ -43,6 +48,11 @@ pub fn set(settings: &str) {
     let function = symbol(c"fake_cuda_set");
     // SAFETY: the function's signature in `driver.cpp`; it copies the text.
     unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(*const c_char)>(function)(settings.as_ptr()) };
+}
+
+/// Kernels that this thread has waited for, which is when they run.
+pub fn kernels_run() -> usize {
+    KERNELS_RUN.get()
 }
 
 /// The folder of the library, for the LD_LIBRARY_PATH of a program that is to find it.
@@ -111,6 +121,7 @@ extern "C" fn run(symbol: *const c_char, blocks: c_uint, threads: c_uint, argume
     let (symbol, arguments) =
         unsafe { (CStr::from_ptr(symbol).to_str().unwrap_or_default(), std::slice::from_raw_parts(arguments, count as usize)) };
     let Some((kernel, slot)) = find(symbol) else { return 1 };
+    KERNELS_RUN.set(KERNELS_RUN.get() + 1);
     // SAFETY: these are the arguments that the kernel's launch function made.
     let outcome = unsafe { run_grid(kernel, slot, blocks, threads, arguments, Schedule::Shuffled(5)) };
     match outcome {
