@@ -61,8 +61,7 @@ fn too_little_memory_says_what_needs_less() {
 
 fn launch(device: &Device) -> rocl::Result<Tensor<f32>> {
     let x = Tensor::<f32>::from_slice(device, [4], &[0.5; 4])?;
-    ops::weighted_sum(&x, 1.0, &Tensor::zeros(device, [1])?)?;
-    ops::pgd_linf_step(&x, &x.rows(0..0)?, &x.rows(0..0)?, 0.1, 0.1).unwrap_err();
+    ops::weighted_sum(&x, 1.0, false, &Tensor::zeros(device, [1])?)?;
     Ok(x)
 }
 
@@ -104,9 +103,9 @@ fn a_graph_that_cannot_be_made_says_how_to_do_without() {
         let device = fake_cuda::device();
         let (x, sum) = (Tensor::<f32>::zeros(&device, [4]).unwrap(), Tensor::<f32>::zeros(&device, [1]).unwrap());
         let mut graph = rocl::device::Graph::new(&device);
-        (0..2).for_each(|_| graph.run(|| ops::weighted_sum(&x, 1.0, &sum)).unwrap());
+        (0..2).for_each(|_| graph.run(|| ops::weighted_sum(&x, 1.0, false, &sum)).unwrap());
         fake_cuda::set(failing);
-        let message = graph.run(|| ops::weighted_sum(&x, 1.0, &sum)).unwrap_err().to_string();
+        let message = graph.run(|| ops::weighted_sum(&x, 1.0, false, &sum)).unwrap_err().to_string();
         fake_cuda::set("");
         assert!(message.contains("cannot be captured as a graph") && message.contains("ROCL_CUDA_SYNC=1"), "{message}");
     }

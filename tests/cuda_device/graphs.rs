@@ -82,7 +82,7 @@ fn a_captured_step_does_nothing_that_a_graph_cannot_hold() {
         ("cannot write to the GPU, as it does after kernel pgd_linf_step", |counter, _| counter.x.write(&[0.0; 5])),
         ("cannot read from the GPU", |counter, _| counter.x.to_vec().map(drop)),
         ("cannot be waited for", |_, device| device.synchronize()),
-        ("cannot load kernel weighted_sum", |counter, _| ops::weighted_sum(&counter.x, 1.0, &counter.clean.rows(0..1)?)),
+        ("cannot load kernel weighted_sum", |counter, _| ops::weighted_sum(&counter.x, 1.0, false, &counter.clean.rows(0..1)?)),
     ];
     for (message, step) in forbidden {
         let device = fake_cuda::device();

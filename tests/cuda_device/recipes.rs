@@ -29,6 +29,7 @@ fn toy() -> Recipe {
     recipe.attack.steps = 2;
     recipe.linear_eval.batch_size = BATCH as u32;
     recipe.linear_eval.epochs = 2;
+    recipe.linear_eval.milestones = vec![1];
     recipe.evaluate.batch_size = BATCH as u32;
     recipe.evaluate.steps = 2;
     recipe.check().unwrap();
