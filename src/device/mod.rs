@@ -5,9 +5,13 @@
 pub mod conv;
 pub mod cuda;
 mod environment;
+pub mod gpu_code;
 mod graph;
 pub mod host;
 pub mod launch;
+#[allow(unused)]
+pub mod libraries;
+pub mod library_version;
 pub(crate) mod matmul;
 mod memory;
 

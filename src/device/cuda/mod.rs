@@ -44,6 +44,9 @@ pub struct CudaOptions {
     pub simulated: bool,
 }
 
+/// What a program without kernels for a GPU says when it is asked for one.
+pub const NO_GPU_CODE: &str = "this build carries no GPU code; build it with --features cuda";
+
 /// A GPU as a device.
 pub struct Cuda {
     options: CudaOptions,
@@ -63,7 +66,7 @@ pub struct Cuda {
 impl Cuda {
     pub(super) fn new(options: CudaOptions) -> Result<Self> {
         if !options.simulated && !launch::has_gpu_code() {
-            return Err(Error::Device("this build carries no GPU code; build it with --features cuda".to_owned()));
+            return Err(Error::Device(NO_GPU_CODE.to_owned()));
         }
         start()?;
         let gpus = gpus()?;
@@ -172,8 +175,9 @@ impl Cuda {
         // the driver copies the arguments before it returns, and `ops` vouches for the extents.
         let launched =
             unsafe { result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), 0, self.stream(), &mut arguments) };
-        launched.map_err(|error| {
-            Error::Device(format!("kernel {} cannot be launched on {blocks} blocks: {}", kernel.name, driver::text(error)))
+        launched.map_err(|error| match self.last_kernel.get() {
+            Some(last) if fails_late(error) => self.kernel_failed(last, error),
+            _ => Error::Device(format!("kernel {} cannot be launched on {blocks} blocks: {}", kernel.name, driver::text(error))),
         })?;
         self.last_kernel.set(Some(kernel.name));
         if self.options.synchronous {

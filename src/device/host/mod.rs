@@ -133,6 +133,11 @@ impl Host {
     }
 }
 
+/// The widest vector instructions that are used on this machine, by name.
+pub fn instructions() -> &'static str {
+    isa::Isa::widest().name()
+}
+
 /// Runs a kernel on exactly this grid, its blocks in parallel on the current thread pool.
 ///
 /// # Safety
