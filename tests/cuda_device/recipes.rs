@@ -77,6 +77,17 @@ fn every_way_to_train_gives_the_bits_of_the_host() {
     both_agree(&simclr);
 }
 
+#[test]
+fn training_goes_over_to_a_graph() {
+    let mut training = Training::<f32>::new(&fake_cuda::device(), &toy(), &data(Split::Train, 4 * BATCH)).unwrap();
+    fake_cuda::set("cuGraphLaunch=1");
+    let outcomes: Vec<_> = (0..3).map(|_| training.advance()).collect();
+    fake_cuda::set("");
+    assert!(outcomes[0].is_ok() && outcomes[1].is_ok(), "{outcomes:?}");
+    let message = outcomes[2].as_ref().unwrap_err().to_string();
+    assert!(message.contains("failed while replaying a step"), "{message}");
+}
+
 /// A head on the features of an untrained encoder, and both under attack.
 fn judge(device: &Device) -> (Vec<f32>, Fit, Accuracy) {
     let (recipe, train, test) = (toy(), data(Split::Train, 4 * BATCH + 1), data(Split::Test, 2 * BATCH + 1));

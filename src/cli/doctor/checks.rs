@@ -36,7 +36,7 @@ pub fn program() -> Check {
 pub fn processor() -> Check {
     let outcome = Device::host().map(|device| {
         let memory = memory_gib().map_or(String::new(), |gib| format!(", {gib:.0} GiB of memory"));
-        format!("{}, {}{memory}", device.description(), host::instructions())
+        format!("{}, {}{memory}", device.description().trim_start_matches("CPU, "), host::instructions())
     });
     Check::new("CPU", outcome)
 }
@@ -74,29 +74,30 @@ pub fn gpus() -> Vec<Check> {
     }
 }
 
-/// Opens the GPU and has it add numbers.
+/// Opens the GPU and has it compute.
 fn try_out(gpu: &cuda::Gpu) -> Result<String> {
     let (major, minor) = gpu.compute_capability;
     let found = format!("{}, compute capability {major}.{minor}, {} GiB of memory", gpu.name, gpu.memory >> 30);
-    let outcome = sum(gpu.ordinal).and_then(|sum| match sum {
-        SUM => Ok(()),
-        wrong => Err(Error::Device(format!("it adds up to {wrong} what makes {SUM}; see what nvidia-smi says"))),
-    });
-    match outcome {
-        Ok(()) => Ok(found),
+    match compute(gpu.ordinal) {
+        Ok(sums) if sums == SUMS => Ok(found),
+        Ok(wrong) => Err(Error::Device(format!("{found}: it makes {wrong:?} of what is {SUMS:?}; see what nvidia-smi says"))),
         Err(reason) => Err(Error::Device(format!("{found}: {reason}"))),
     }
 }
 
-/// 1 + 2 + … + 1000, exact in f32.
-const SUM: f32 = 500_500.0;
+/// 1 + 2 + … + 1000, and as many ones as an inner point of a 3×3 filter over 8 channels meets: exact in any arithmetic used.
+const SUMS: [f32; 2] = [500_500.0, 72.0];
 
-fn sum(ordinal: usize) -> Result<f32> {
-    let device = Device::cuda_with(CudaOptions { ordinal, ..CudaOptions::default() })?;
+/// One kernel and one convolution.
+fn compute(ordinal: usize) -> Result<[f32; 2]> {
+    let device = Device::cuda_with(CudaOptions { ordinal, ..CudaOptions::from_environment()? })?;
     let values: Vec<f32> = (1..=1000u16).map(f32::from).collect();
     let (values, sum) = (Tensor::from_slice(&device, [1000], &values)?, Tensor::zeros(&device, [1])?);
     ops::weighted_sum(&values, 1.0, false, &sum)?;
-    Ok(sum.to_vec()?[0])
+    let ones = |shape: [usize; 4]| Tensor::<f32>::from_slice(&device, shape, &vec![1.0; shape.iter().product()]);
+    let y = Tensor::zeros(&device, [1, 3, 3, 8])?;
+    ops::conv_fprop(&ones([1, 3, 3, 8])?, &ones([8, 3, 3, 8])?, 1, 1, ops::Epilogue::default(), &y)?;
+    Ok([sum.to_vec()?[0], y.to_vec()?[4 * 8]])
 }
 
 pub fn libraries() -> [Check; 3] {
