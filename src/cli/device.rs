@@ -1,9 +1,9 @@
 //! Which device a command computes on.
 
 use super::common::DeviceChoice;
+use super::output::note;
 use crate::device::{CudaOptions, HostOptions, cuda, launch};
 use crate::{Device, Result};
-use std::io::Write;
 
 /// Opens the device of that choice, with that many CPU threads (0 means all). Where the choice is left to the program and it takes the CPU
 /// although a GPU was to be expected, it says why on standard error.
@@ -20,8 +20,7 @@ pub fn open(choice: DeviceChoice, threads: usize, tf32: bool) -> Result<Device> 
         // A plain build on a machine without a driver: nobody expects a GPU.
         DeviceChoice::Auto if !launch::has_gpu_code() && !cuda::is_present() => on_cpu(),
         DeviceChoice::Auto => on_gpu(0).or_else(|reason| {
-            // With standard error closed the run goes on.
-            let _ = writeln!(std::io::stderr(), "note: computing on the CPU, since {reason}");
+            note(format!("note: computing on the CPU, since {reason}"));
             on_cpu()
         }),
     }

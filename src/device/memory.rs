@@ -18,6 +18,14 @@ impl Usage {
         (self.now.get(), self.peak.get())
     }
 
+    /// The most bytes that `work` has in use at a time beyond those in use now; they do not count otherwise.
+    pub(crate) fn most_during<V>(&self, work: impl FnOnce() -> V) -> (V, usize) {
+        let now = self.now.get();
+        let peak = self.peak.replace(now);
+        let value = work();
+        (value, self.peak.replace(peak) - now)
+    }
+
     fn add(&self, bytes: usize) {
         self.now.set(self.now.get() + bytes);
         self.peak.set(self.peak.get().max(self.now.get()));

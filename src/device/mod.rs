@@ -73,6 +73,18 @@ impl Device {
         self.usage().get()
     }
 
+    /// What `build` makes, once it is sure that a GPU has room for all that it allocates: for this it runs twice there, first without
+    /// memory, when all it reads from the device is zero. Memory that libraries take later is not counted.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] when there is too little room; those of `build`.
+    pub fn with_room_for<V>(&self, build: impl Fn() -> Result<V>) -> Result<V> {
+        if let Self::Cuda(cuda) = self {
+            cuda.check_room(&build)?;
+        }
+        build()
+    }
+
     /// Waits until everything launched has finished.
     ///
     /// # Errors

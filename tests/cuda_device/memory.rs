@@ -1,7 +1,7 @@
 //! Allocations and copies.
 
 use crate::fake_cuda;
-use rocl::Tensor;
+use rocl::{Device, Result, Tensor};
 
 /// Values that differ from place to place, and from one `salt` to another.
 fn values(len: usize, salt: u32) -> Vec<u32> {
@@ -71,4 +71,29 @@ fn tensors_of_two_devices_do_not_mix() {
         let message = message.unwrap_err().to_string();
         assert!(message.contains("different devices"), "{message}");
     }
+}
+
+/// Some memory that stays and some that does not, with a launch in between.
+fn build(device: &Device) -> Result<Vec<Tensor<f32>>> {
+    let values = Tensor::from_slice(device, [3 << 18], &vec![1.0; 3 << 18])?;
+    let sum = Tensor::zeros(device, [1])?;
+    rocl::ops::weighted_sum(&Tensor::zeros(device, [2 << 18])?, 1.0, false, &sum)?;
+    rocl::ops::weighted_sum(&values, 1.0, false, &sum)?;
+    Ok(vec![values, sum])
+}
+
+#[test]
+fn what_is_built_has_room_or_nothing_is_allocated() {
+    let device = fake_cuda::device();
+    let _before = Tensor::<f32>::zeros(&device, [1 << 18]).unwrap();
+    // 3 MiB, a number, and for a while 2 MiB.
+    fake_cuda::set("free=5,cuMemAlloc_v2=2");
+    let message = device.with_room_for(|| build(&device)).unwrap_err().to_string();
+    assert!(message.contains("the run needs 6 MiB, and Fake GPU has 5 of 8192 MiB free; a smaller --batch-size"), "{message}");
+    fake_cuda::set("free=6");
+    assert_eq!(device.memory_use(), (1 << 20, 1 << 20), "what was only planned is not counted");
+    let built = device.with_room_for(|| build(&device)).unwrap();
+    assert_eq!(built[1].to_vec().unwrap(), [(3 << 18) as f32], "made for real");
+    fake_cuda::set("");
+    assert_eq!(device.memory_use(), ((4 << 20) + 4, (6 << 20) + 4));
 }

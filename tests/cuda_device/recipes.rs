@@ -88,6 +88,18 @@ fn training_goes_over_to_a_graph() {
     assert!(message.contains("failed while replaying a step"), "{message}");
 }
 
+#[test]
+fn a_run_without_room_does_not_start() {
+    let device = fake_cuda::device();
+    let train = |data: &Dataset| Training::<f32>::new(&device, &toy(), data).map(drop);
+    fake_cuda::set("free=0");
+    let message = train(&data(Split::Train, BATCH)).unwrap_err().to_string();
+    fake_cuda::set("");
+    train(&data(Split::Train, BATCH)).unwrap();
+    let needed = device.memory_use().1.div_ceil(1 << 20);
+    assert!(message.contains(&format!("the run needs {needed} MiB")), "{message}");
+}
+
 /// A head on the features of an untrained encoder, and both under attack.
 fn judge(device: &Device) -> (Vec<f32>, Fit, Accuracy) {
     let (recipe, train, test) = (toy(), data(Split::Train, 4 * BATCH + 1), data(Split::Test, 2 * BATCH + 1));

@@ -5,7 +5,8 @@
 // them. A buffer that is used again too early, or a result that is read too early, therefore shows.
 //
 // What it pretends to be, and which call fails how, is set per thread by `fake_cuda_set`, or for a whole process by the environment
-// variable FAKE_CUDA: "devices=0", "version=11040", "capability=61", "cuMemAlloc_v2=2", comma-separated. "kernel=NAME" lets a kernel fail
+// variable FAKE_CUDA: "devices=0", "version=11040", "capability=61", "free=3" (MiB), "cuMemAlloc_v2=2",
+// comma-separated. "kernel=NAME" lets a kernel fail
 // when it is run.
 #include <cstdint>
 #include <cstdlib>
@@ -196,7 +197,7 @@ EXPORT CUresult cuMemFree_v2(Address address) {
     return SUCCESS;
 }
 EXPORT CUresult cuMemGetInfo_v2(size_t* available, size_t* total) {
-    *available = (size_t)1 << 30;
+    *available = (size_t)setting("free", 1024) << 20;
     *total = (size_t)8 << 30;
     return SUCCESS;
 }

@@ -11,6 +11,9 @@ const OLDEST: i32 = 12_000;
 /// The oldest compute capability that kernels are compiled for.
 pub const OLDEST_CAPABILITY: (i32, i32) = (7, 5);
 
+/// What to do about too little memory.
+pub(super) const NEED_LESS: &str = "a smaller --batch-size or --width needs less, and nvidia-smi shows who uses the rest";
+
 /// A GPU as the driver describes it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Gpu {

@@ -54,42 +54,55 @@ impl Cuda {
         let free =
             result::mem_get_info().map_or(String::new(), |(free, total)| format!(", {} of {} MiB free", mib(free), mib(total)));
         Error::Device(format!(
-            "{} has no room for another {} MiB ({} MiB used by this run{free}); a smaller --batch-size or --width needs less, and nvidia-smi \
-             shows who uses the rest",
+            "{} has no room for another {} MiB ({} MiB used by this run{free}); {}",
             self.gpu.name,
             mib(bytes),
-            mib(used)
+            mib(used),
+            driver::NEED_LESS
         ))
     }
 }
 
 /// Zeroed memory. Offsets and lengths are the caller's to check.
 pub(in crate::device) struct CudaMemory {
-    // Before the device, so that it is freed while the context is there.
-    allocation: Allocation,
+    address: u64,
+    /// None where the memory is only planned. Before the device, so that it is freed while the context is there.
+    allocation: Option<Allocation>,
     cuda: Rc<Cuda>,
 }
 
 impl CudaMemory {
     pub(in crate::device) fn new(cuda: &Rc<Cuda>, bytes: usize) -> Result<Self> {
-        let memory = Self { allocation: cuda.allocate(bytes)?, cuda: cuda.clone() };
+        if let Some(address) = cuda.planned_address(bytes) {
+            return Ok(Self { address, allocation: None, cuda: cuda.clone() });
+        }
+        let allocation = cuda.allocate(bytes)?;
+        let memory = Self { address: allocation.address, allocation: Some(allocation), cuda: cuda.clone() };
         // SAFETY: the whole allocation.
         unsafe { memory.clear(0, bytes)? };
         Ok(memory)
     }
 
     pub(in crate::device) fn address(&self) -> u64 {
-        self.allocation.address
+        self.address
     }
 
     fn at(&self, offset: usize) -> u64 {
-        self.allocation.address + offset as u64
+        self.address + offset as u64
+    }
+
+    fn is_planned(&self) -> bool {
+        self.allocation.is_none()
     }
 
     /// # Safety
     /// `offset..offset + into.len()` lies within the allocation.
     pub(in crate::device) unsafe fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         self.cuda.outside_capture("read from the GPU")?;
+        if self.is_planned() {
+            into.fill(0);
+            return Ok(());
+        }
         // SAFETY: passed on to the caller.
         let copied = unsafe { self.cuda.staging.download(self.at(offset), into) };
         self.cuda.check("copying from it", copied)
@@ -99,6 +112,9 @@ impl CudaMemory {
     /// As for [`CudaMemory::read`].
     pub(in crate::device) unsafe fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
         self.cuda.outside_capture("write to the GPU")?;
+        if self.is_planned() {
+            return Ok(());
+        }
         // SAFETY: passed on to the caller.
         let copied = unsafe { self.cuda.staging.upload(from, self.at(offset)) };
         self.cuda.check("copying to it", copied)
@@ -107,7 +123,7 @@ impl CudaMemory {
     /// # Safety
     /// Both ranges lie within their allocations, and do not overlap.
     pub(in crate::device) unsafe fn copy(&self, offset: usize, source: &Self, source_offset: usize, bytes: usize) -> Result<()> {
-        if bytes == 0 {
+        if bytes == 0 || self.is_planned() || source.is_planned() {
             return Ok(());
         }
         self.cuda.bind()?;
@@ -119,7 +135,7 @@ impl CudaMemory {
     /// # Safety
     /// `offset..offset + bytes` lies within the allocation.
     pub(in crate::device) unsafe fn clear(&self, offset: usize, bytes: usize) -> Result<()> {
-        if bytes == 0 {
+        if bytes == 0 || self.is_planned() {
             return Ok(());
         }
         self.cuda.bind()?;
