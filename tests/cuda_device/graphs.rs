@@ -111,3 +111,14 @@ fn a_step_may_copy_and_clear_on_the_device() {
     }
     assert_eq!(copy.to_vec().unwrap(), [1.0 / 1024.0; 5]);
 }
+
+/// The fake driver notices what a GPU may let pass: this is how the other tests know that nothing is freed too early.
+#[test]
+fn a_graph_that_outlives_its_tensors_fails() {
+    let device = fake_cuda::device();
+    let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
+    (0..4).for_each(|_| graph.run(|| counter.step()).unwrap());
+    drop(counter);
+    graph.run(|| Ok(())).unwrap();
+    assert!(device.synchronize().unwrap_err().to_string().contains("CUDA_ERROR_ILLEGAL_ADDRESS"));
+}

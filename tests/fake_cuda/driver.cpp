@@ -13,6 +13,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -181,18 +182,65 @@ EXPORT CUresult cuCtxSetCurrent(Context* context) {
 
 // Every allocation begins with garbage, as on a GPU.
 static void* garbage(size_t bytes) {
-    void* memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (memory) memset(memory, 0xcd, bytes);
-    return memory;
+    void* start = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (start) memset(start, 0xcd, bytes);
+    return start;
+}
+
+// What is allocated, and what no longer is: work that comes to memory after it was freed fails, as a GPU is free to let it.
+class Ranges {
+    std::mutex mutex;
+    std::map<Address, size_t> live, freed;
+
+    static bool overlap(Address a, size_t a_bytes, Address b, size_t b_bytes) { return a < b + b_bytes && b < a + a_bytes; }
+
+public:
+    void add(Address start, size_t bytes) {
+        std::lock_guard<std::mutex> lock(mutex);
+        live[start] = bytes;
+        for (auto range = freed.begin(); range != freed.end();) {
+            range = overlap(range->first, range->second, start, bytes) ? freed.erase(range) : std::next(range);
+        }
+    }
+    void remove(Address start) {
+        std::lock_guard<std::mutex> lock(mutex);
+        auto range = live.find(start);
+        if (range == live.end()) abort();
+        freed.insert(*range);
+        live.erase(range);
+    }
+    bool holds(Address start, size_t bytes) {
+        std::lock_guard<std::mutex> lock(mutex);
+        auto next = live.upper_bound(start);
+        if (next == live.begin()) return false;
+        auto range = std::prev(next);
+        return start + bytes <= range->first + range->second;
+    }
+    // Of an argument one cannot tell whether it is an address; but a number is none that was an address lately.
+    bool is_freed(Address argument) {
+        std::lock_guard<std::mutex> lock(mutex);
+        auto next = freed.upper_bound(argument);
+        if (next == freed.begin()) return false;
+        auto range = std::prev(next);
+        return argument < range->first + range->second;
+    }
+};
+static Ranges& memory() {
+    // Never destroyed: threads may outlive the statics.
+    static Ranges* ranges = new Ranges;
+    return *ranges;
 }
 EXPORT CUresult cuMemAlloc_v2(Address* address, size_t bytes) {
     MAY_FAIL;
     if (!current) return INVALID_CONTEXT;
-    void* memory = bytes ? garbage(bytes) : nullptr;
-    *address = (Address)memory;
-    return memory ? SUCCESS : bytes ? OUT_OF_MEMORY : INVALID_VALUE;
+    void* allocated = bytes ? garbage(bytes) : nullptr;
+    if (!allocated) return bytes ? OUT_OF_MEMORY : INVALID_VALUE;
+    *address = (Address)allocated;
+    memory().add(*address, bytes);
+    return SUCCESS;
 }
 EXPORT CUresult cuMemFree_v2(Address address) {
+    memory().remove(address);
     free((void*)address);
     return SUCCESS;
 }
@@ -211,24 +259,35 @@ EXPORT CUresult cuMemFreeHost(void* memory) {
     return SUCCESS;
 }
 
-static CUresult copy(void* to, const void* from, size_t bytes, Stream* stream) {
-    return stream->put([=] { return memcpy(to, from, bytes), SUCCESS; });
+// Which sides of a copy are device memory.
+enum Sides { TO, FROM, BOTH };
+static CUresult copy(Address to, Address from, size_t bytes, Sides sides, Stream* stream) {
+    return stream->put([=]() -> CUresult {
+        if (sides != FROM && !memory().holds(to, bytes)) return ILLEGAL_ADDRESS;
+        if (sides != TO && !memory().holds(from, bytes)) return ILLEGAL_ADDRESS;
+        memcpy((void*)to, (const void*)from, bytes);
+        return SUCCESS;
+    });
 }
 EXPORT CUresult cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
     MAY_FAIL;
-    return copy((void*)to, from, bytes, stream);
+    return copy(to, (Address)from, bytes, TO, stream);
 }
 EXPORT CUresult cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
     MAY_FAIL;
-    return copy(to, (const void*)from, bytes, stream);
+    return copy((Address)to, from, bytes, FROM, stream);
 }
 EXPORT CUresult cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* stream) {
     MAY_FAIL;
-    return copy((void*)to, (const void*)from, bytes, stream);
+    return copy(to, from, bytes, BOTH, stream);
 }
 EXPORT CUresult cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream* stream) {
     MAY_FAIL;
-    return stream->put([=] { return memset((void*)to, value, bytes), SUCCESS; });
+    return stream->put([=]() -> CUresult {
+        if (!memory().holds(to, bytes)) return ILLEGAL_ADDRESS;
+        memset((void*)to, value, bytes);
+        return SUCCESS;
+    });
 }
 
 EXPORT CUresult cuStreamCreate(Stream** stream, unsigned) {
@@ -286,6 +345,9 @@ EXPORT CUresult cuLaunchKernel(Function* function, unsigned blocks, unsigned blo
     std::string symbol = function->symbol;
     return stream->put([=]() -> CUresult {
         if (fails) return ILLEGAL_ADDRESS;
+        for (uint64_t argument : copied) {
+            if (memory().is_freed(argument)) return ILLEGAL_ADDRESS;
+        }
         return host.run && host.run(symbol.c_str(), blocks, threads, copied.data(), (int)copied.size()) ? ILLEGAL_ADDRESS : SUCCESS;
     });
 }
