@@ -63,9 +63,11 @@ fn function(out: &mut String, file: &str, kernel: &Kernel, on_gpu: bool) {
         exists.then(|| format!("CudaEntry {{ image: &IMAGE_{image}.0, symbol: c\"{symbol}\" }}"))
     });
     let (table, name, cooperative) = (table_name(kernel), &kernel.name, kernel.cooperative);
+    let parameters = kernel.parameters.len();
     writeln!(
         out,
-        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, host: {on_host}, cuda: {on_gpu} }};"
+        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, parameters: {parameters}, \
+         host: {on_host}, cuda: {on_gpu} }};"
     )
     .unwrap();
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use super::device;
 use crate::data::{Dataset, Source, Split};
-use crate::device::HostOptions;
 use crate::recipe::Recipe;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Error, Result};
@@ -67,15 +67,13 @@ impl Computing {
     /// # Errors
     /// [`Error::Device`] when there is no such device, or it lacks the precision.
     pub fn device(&self) -> Result<Device> {
-        if let DeviceChoice::Cuda(_) = self.device {
-            return Err(Error::Device("this build has no CUDA device; leave --device out or give --device cpu".to_owned()));
-        }
-        if let Precision::Fp16 | Precision::Bf16 = self.precision {
+        let device = device::open(self.device, self.threads()?.unwrap_or(0), self.precision == Precision::Tf32)?;
+        if let (Device::Host(_), Precision::Fp16 | Precision::Bf16) = (&device, self.precision) {
             return Err(Error::Device(
                 "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32".to_owned(),
             ));
         }
-        Device::host_with(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::default() })
+        Ok(device)
     }
 
     /// The number of CPU threads asked for.

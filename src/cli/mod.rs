@@ -2,6 +2,8 @@
 
 pub mod common;
 pub mod demo;
+pub mod device;
+pub mod doctor;
 pub mod evaluate;
 pub mod linear_eval;
 pub mod output;
@@ -36,6 +38,7 @@ enum Command {
     LinearEval(linear_eval::Args),
     Evaluate(evaluate::Args),
     Recipe(recipe::Args),
+    Doctor(doctor::Args),
     Verify(verify::Args),
 }
 
@@ -50,6 +53,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::LinearEval(args) => linear_eval::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Recipe(args) => recipe::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Verify(args) => verify::run(args),
     }
 }

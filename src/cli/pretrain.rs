@@ -1,7 +1,7 @@
 //! `rocl pretrain`.
 
 use super::common::{Common, recipe_of};
-use super::output::{print, print_json};
+use super::output::{note, print, print_json};
 use crate::data::Split;
 use crate::recipe::settings::{Method, Overrides, Recipe};
 use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, duration};
@@ -73,6 +73,9 @@ pub fn run(args: Args) -> Result<()> {
             print(sentence)
         };
     }
+    if !settings.quiet {
+        note(format!("{} on {}", mebibytes(device.memory_use().0), device.description()));
+    }
     let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet })?;
     let (_, peak) = device.memory_use();
     if settings.json {
@@ -80,14 +83,18 @@ pub fn run(args: Args) -> Result<()> {
         return print_json(&Report { schema: 1, recipe, checkpoint: path, outcome, peak_memory_bytes: peak });
     }
     print(format!(
-        "{} steps in {}, {:.1} images/s, at most {} MiB; loss {:.4}; encoder in {}",
+        "{} steps in {}, {:.1} images/s, at most {}; loss {:.4}; encoder in {}",
         outcome.steps,
         duration(outcome.seconds),
         outcome.images_per_second,
-        peak >> 20,
+        mebibytes(peak),
         outcome.losses.main,
         path.display()
     ))
+}
+
+fn mebibytes(bytes: usize) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 /// The checkpoint to resume from, if any; a run that is there is never overwritten.

@@ -17,6 +17,8 @@ pub struct Kernel {
     pub file: &'static str,
     /// Whether its threads synchronise with each other.
     pub cooperative: bool,
+    /// How many arguments it takes.
+    pub parameters: usize,
     /// Host entry points by [`Element::SLOT`].
     pub(crate) host: [Option<HostEntry>; 4],
     /// Where to find it in the GPU's code, by [`Element::SLOT`]; nowhere in a build without the feature `cuda`.
@@ -47,6 +49,32 @@ pub enum Work {
     ItemsChannels(usize, usize, usize),
     /// Cooperative blocks: this many, of this many threads (a multiple of 32, at most 256).
     Blocks(usize, usize),
+}
+
+/// Whether the program carries kernels for a GPU.
+pub fn has_gpu_code() -> bool {
+    KERNELS.iter().any(|kernel| kernel.cuda.iter().any(Option::is_some))
+}
+
+/// Refuses blocks for a kernel that leaves them to the device, and other work for one that does not.
+pub(super) fn check_work(kernel: &Kernel, work: Work) -> Result<()> {
+    match work {
+        Work::Blocks(_, threads) => {
+            let whole_warps = threads > 0 && threads.is_multiple_of(32) && threads <= 256;
+            if !kernel.cooperative || !whole_warps {
+                return Err(Error::shape(kernel.name, format!("cannot run as blocks of {threads} threads")));
+            }
+        }
+        _ if kernel.cooperative => {
+            return Err(Error::shape(kernel.name, "a cooperative kernel is launched as blocks"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+pub(super) fn to_u32(kernel: &Kernel, count: usize) -> Result<u32> {
+    u32::try_from(count).map_err(|_| Error::shape(kernel.name, format!("{count} blocks are too many for one launch")))
 }
 
 /// How a kernel uses a tensor.
@@ -104,6 +132,7 @@ impl Arguments {
         self.check()?;
         match self.device {
             Some(Device::Host(host)) => host.launch(self.kernel, slot, work, &self.slots),
+            Some(Device::Cuda(cuda)) => cuda.launch(self.kernel, slot, work, &self.slots),
             None => Err(Error::shape(self.kernel.name, "no tensor was given")),
         }
     }

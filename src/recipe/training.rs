@@ -4,6 +4,7 @@ use super::pretrain::{Losses, Pretraining};
 use super::saved;
 use super::settings::Recipe;
 use crate::data::Dataset;
+use crate::device::Graph;
 use crate::element::{Element, Real};
 use crate::run::checkpoint::{Checkpoint, Kind, Meta};
 use crate::run::interrupt;
@@ -61,6 +62,8 @@ struct EpochRecord {
 /// A run that is about to start, or to go on from a checkpoint.
 pub struct Training<T: Element> {
     pretraining: Pretraining<T>,
+    /// A step's launches, the same every time.
+    graph: Graph,
     data: String,
     step: u64,
     /// The epoch whose plan is on the device.
@@ -75,7 +78,9 @@ pub fn data_name(data: &Dataset) -> String {
 impl<T: Element> Training<T> {
     /// A new run.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        Ok(Self { pretraining: Pretraining::new(device, recipe, data)?, data: data_name(data), step: 0, drawn: None })
+        let pretraining = device.with_room_for(|| Pretraining::new(device, recipe, data))?;
+        let graph = Graph::new(device);
+        Ok(Self { pretraining, graph, data: data_name(data), step: 0, drawn: None })
     }
 
     /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same bits.
@@ -146,7 +151,7 @@ impl<T: Element> Training<T> {
             self.pretraining.begin_epoch(epoch, self.step_in_epoch())?;
             self.drawn = Some(epoch);
         }
-        self.pretraining.step()?;
+        self.graph.run(|| self.pretraining.step())?;
         self.step += 1;
         Ok(())
     }

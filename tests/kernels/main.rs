@@ -1,6 +1,8 @@
 //! Every kernel against a plain f64 oracle: over many shapes, in each element type, in both launch geometries, under shuffled
 //! schedules. One body per test; `for_each_device` runs it on every device and geometry there is.
 
+#[path = "../fake_cuda/mod.rs"]
+mod fake_cuda;
 mod golden;
 mod support;
 

@@ -19,7 +19,8 @@ pub(crate) fn fprop<T: Element>(
     epilogue: Epilogue<T>,
     y: &Tensor<T>,
 ) -> Result<()> {
-    let Device::Host(device) = device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)?;
+    let device = device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)?;
+    let Device::Host(device) = device else { return no_library("conv_fprop") };
     // SAFETY: `device_of` has found all tensors on the host and y apart from the inputs, and this thread alone drives the device.
     let (x, filter, y) = unsafe { (slice(x), slice(filter), slice_mut(y)) };
     // SAFETY: as above.
@@ -36,7 +37,8 @@ pub(crate) fn dgrad<T: Element>(
     dx: &Tensor<T>,
 ) -> Result<()> {
     let DgradEpilogue { residual, mask } = epilogue;
-    let Device::Host(device) = device_of("conv_dgrad", &[dy, filter], &[residual, mask], dx)?;
+    let device = device_of("conv_dgrad", &[dy, filter], &[residual, mask], dx)?;
+    let Device::Host(device) = device else { return no_library("conv_dgrad") };
     // SAFETY: as in `fprop`.
     let (dy, filter, dx) = unsafe { (slice(dy), slice(filter), slice_mut(dx)) };
     // SAFETY: as in `fprop`.
@@ -52,10 +54,17 @@ pub(crate) fn wgrad<T: Element>(
     accumulate: bool,
     dw: &Tensor<T::Real>,
 ) -> Result<()> {
-    let Device::Host(device) = device_of("conv_wgrad", &[x, dy], &[], dw)?;
+    let device = device_of("conv_wgrad", &[x, dy], &[], dw)?;
+    let Device::Host(device) = device else { return no_library("conv_wgrad") };
     // SAFETY: as in `fprop`.
     let (x, dy, dw) = unsafe { (slice(x), slice(dy), slice_mut(dw)) };
     device.install(|| host::wgrad(shape, x, dy, accumulate, dw))
+}
+
+fn no_library(op: &str) -> Result<()> {
+    Err(Error::Device(format!(
+        "{op}: this build calls no convolution library on a GPU; set ROCL_CONV=direct to use kernels instead"
+    )))
 }
 
 /// The device all operands share; fails when they do not, or when the output overlaps an input.
