@@ -8,3 +8,4 @@ mod errors;
 mod graphs;
 mod memory;
 mod recipes;
+mod seams;

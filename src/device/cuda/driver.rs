@@ -79,7 +79,7 @@ pub fn start() -> Result<(i32, i32)> {
     let mut version = 0;
     // SAFETY: a pointer to a live integer.
     let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
-    asked.map_err(|error| not_started(error))?;
+    asked.map_err(not_started)?;
     let (major, minor) = (version / 1000, version % 1000 / 10);
     if version < OLDEST {
         return Err(Error::Device(format!(
