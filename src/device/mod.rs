@@ -2,12 +2,17 @@
 //!
 //! Everything that touches memory or launches a kernel goes through [`crate::ops`]; this module is what `ops` stands on.
 
+mod arithmetic;
 pub mod conv;
+pub mod cublas;
+pub mod cudnn;
 pub mod host;
 pub mod launch;
+pub mod libraries;
 pub(crate) mod matmul;
 mod memory;
 
+pub use arithmetic::Arithmetic;
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
 pub(crate) use memory::Memory;
