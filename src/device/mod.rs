@@ -11,11 +11,13 @@ pub mod launch;
 pub mod libraries;
 pub(crate) mod matmul;
 mod memory;
+mod workspace;
 
 pub use arithmetic::Arithmetic;
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
 pub(crate) use memory::Memory;
+pub use workspace::Workspace;
 
 use crate::Result;
 use std::rc::Rc;

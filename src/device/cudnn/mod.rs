@@ -19,7 +19,7 @@ mod tune;
 
 pub use engine::EngineChoice;
 pub use graph::Role;
-pub use plan::{Plan, Workspace};
+pub use plan::Plan;
 pub use problem::{Form, Operation, Pattern, Problem};
 pub use record::{Record, RecordedPlan};
 

@@ -161,3 +161,37 @@ pub(super) fn statistics(
         .set_parts(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, &[squares])?
         .finish("the operation of statistics")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tensor::TensorSpec;
+    use super::*;
+
+    fn fprop(library: &'static Library, x: [usize; 4], filter: [usize; 4], y: [usize; 4]) -> Operation {
+        let [x, filter, y] =
+            [x, filter, y].map(|dims| TensorSpec::channels_last(1, dims, DataType::CUDNN_DATA_HALF).describe(library));
+        let shape = Convolution { direction: Direction::Fprop, stride: 1, padding: [1; 2], accumulate: false };
+        convolution(library, &shape, [x?, filter?], y?)
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused_with_the_reason() {
+        let Ok(library) = Library::load() else { return println!("skipped: no cuDNN") };
+        assert!(fprop(library, [2, 8, 8, 8], [16, 8, 3, 3], [2, 16, 8, 8]).is_ok());
+        let reason = |x, filter, y| crate::Error::from(fprop(library, x, filter, y).map(|_| ()).unwrap_err()).to_string();
+        let channels = reason([2, 8, 8, 8], [16, 5, 3, 3], [2, 16, 8, 8]);
+        assert!(channels.contains("the operation of a convolution") && channels.contains("wDimA[1]"), "{channels}");
+        let size = reason([2, 8, 8, 8], [16, 8, 3, 3], [2, 16, 7, 8]);
+        assert!(size.contains("ySpatialDim"), "{size}");
+        let images = reason([2, 8, 8, 8], [16, 8, 3, 3], [3, 16, 8, 8]);
+        assert!(images.contains("CUDNN_STATUS_BAD_PARAM"), "{images}");
+    }
+
+    #[test]
+    fn tensors_that_cannot_be_added_are_refused() {
+        let Ok(library) = Library::load() else { return println!("skipped: no cuDNN") };
+        let tensor = |dims| TensorSpec::channels_last(1, dims, DataType::CUDNN_DATA_FLOAT).describe(library).ok().unwrap();
+        assert!(add(library, tensor([2, 8, 4, 4]), tensor([1, 8, 1, 1]), tensor([2, 8, 4, 4])).is_ok());
+        assert!(add(library, tensor([2, 8, 4, 4]), tensor([1, 7, 1, 1]), tensor([2, 8, 4, 4])).is_err());
+    }
+}

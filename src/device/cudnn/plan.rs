@@ -7,21 +7,13 @@ use super::library::{Library, Refusal};
 use super::problem::{Pattern, Problem};
 use super::target::Target;
 use super::tensor::ALIGNMENT;
+use crate::device::Workspace;
 use crate::{Error, Result};
 use Attribute::*;
 use cudarc::driver::sys::CUstream;
 use std::ffi::c_void;
 use std::fmt;
 use std::rc::Rc;
-
-/// Device memory that a library may scribble in.
-#[derive(Clone, Copy, Debug)]
-pub struct Workspace {
-    /// A multiple of 256, as allocations are.
-    pub address: u64,
-    /// Its size.
-    pub bytes: usize,
-}
 
 /// A convolution that is ready to run.
 pub struct Plan {

@@ -56,3 +56,39 @@ impl TensorSpec {
         draft.finish("a tensor")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: TensorSpec = TensorSpec {
+        id: 1,
+        dims: [2, 8, 4, 4],
+        strides: [128, 1, 32, 8],
+        data_type: DataType::CUDNN_DATA_HALF,
+        is_virtual: false,
+    };
+
+    #[test]
+    fn channels_are_innermost() {
+        let spec = TensorSpec::channels_last(1, [2, 8, 4, 4], DataType::CUDNN_DATA_HALF);
+        assert_eq!((spec.dims, spec.strides), (SPEC.dims, SPEC.strides));
+    }
+
+    /// What the library does not take comes back as an error with its reason.
+    #[test]
+    fn wrong_tensors_are_refused() {
+        let Ok(library) = Library::load() else { return println!("skipped: no cuDNN") };
+        assert!(SPEC.describe(library).is_ok());
+        let refusal = |spec: TensorSpec| spec.describe(library).map(|_| ()).map_err(crate::Error::from).unwrap_err().to_string();
+        let message = refusal(TensorSpec { strides: [-128, 1, 32, 8], ..SPEC });
+        assert!(message.starts_with("cuDNN refused a tensor with CUDNN_STATUS_BAD_PARAM (2000), because of `_str"), "{message}");
+        let message = refusal(TensorSpec { dims: [2, -8, 4, 4], ..SPEC });
+        assert!(message.contains("CUDNN_STATUS_BAD_PARAM"), "{message}");
+        let message = Draft::new(library, Kind::CUDNN_BACKEND_TENSOR_DESCRIPTOR)
+            .and_then(|draft| draft.set(Attribute::CUDNN_ATTR_TENSOR_DATA_TYPE, &[1i64]))
+            .map(|_| ())
+            .map_err(|refusal| crate::Error::from(refusal).to_string());
+        assert!(message.as_ref().is_err_and(|message| message.contains("ATTRIBUTE_TYPE")), "{message:?}");
+    }
+}
