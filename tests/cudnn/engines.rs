@@ -38,10 +38,17 @@ fn a_recorded_choice_makes_the_same_plan() {
     }
 }
 
-/// What the library says of a plan's engine and its knobs.
+/// What the library says of a plan's engine and its knobs, which are those of the choice: it writes their names, we their numbers.
 fn engine_of(plan: &Plan) -> serde_json::Value {
     let mut description: serde_json::Value = serde_json::from_str(&plan.describe().unwrap()).unwrap();
-    description["engineConfiguration"].take()
+    let engine = description["engine"].take();
+    assert_eq!(engine["engineId"], plan.choice().engine, "{plan}");
+    let mut values: Vec<i64> = engine["knobChoices"].as_object().unwrap().values().map(|v| v.as_i64().unwrap()).collect();
+    let mut chosen: Vec<i64> = plan.choice().knobs.values().copied().collect();
+    values.sort();
+    chosen.sort();
+    assert_eq!(values, chosen, "{plan}");
+    engine
 }
 
 /// A record overrules heuristics: the second-best engine is used where it says so.

@@ -47,9 +47,7 @@ fn wrong_operands_are_refused() {
         // SAFETY: a plan for a described card touches no memory.
         unsafe { plan.run(std::ptr::null_mut(), operands, workspace) }.unwrap_err().to_string()
     };
-    assert!(
-        refusal(&operands[..3], workspace).contains("wants [Image, Filter, Output, Bias] but was given [Image, Filter, Output]")
-    );
+    assert!(refusal(&operands[..3], workspace).contains("but was given [Image, Filter, Output]"));
     assert!(refusal(&[operands[0]; 4], workspace).contains("was given [Image, Image, Image, Image]"));
     let mut misaligned = operands;
     misaligned[1].1 = 4100;

@@ -62,6 +62,20 @@ unsafe impl Readable for u8 {
     const TYPE: AttributeType = AttributeType::CUDNN_TYPE_CHAR;
 }
 
+/// A descriptor within another.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct Part(RawDescriptor);
+impl Default for Part {
+    fn default() -> Self {
+        Self(std::ptr::null_mut())
+    }
+}
+// SAFETY: as above; what the library writes is never followed.
+unsafe impl Readable for Part {
+    const TYPE: AttributeType = AttributeType::CUDNN_TYPE_BACKEND_DESCRIPTOR;
+}
+
 /// A descriptor that is still being described.
 pub(super) struct Draft(Descriptor);
 
@@ -84,7 +98,7 @@ impl Draft {
         let raw: Vec<RawDescriptor> = parts.iter().map(|part| part.raw).collect();
         self.0.parts.extend_from_slice(parts);
         // SAFETY: the descriptors are alive.
-        unsafe { self.set_raw(attribute, AttributeType::CUDNN_TYPE_BACKEND_DESCRIPTOR, raw.len(), raw.as_ptr().cast()) }
+        unsafe { self.set_raw(attribute, Part::TYPE, raw.len(), raw.as_ptr().cast()) }
     }
 
     /// Sets an attribute to a handle, which has to outlive the descriptor.
@@ -129,38 +143,36 @@ impl Descriptor {
         self.raw
     }
 
-    /// How many values an attribute has.
-    fn count(&self, attribute: Attribute, kind: AttributeType) -> Result<usize, Refusal> {
+    /// How many values the library says that an attribute has: right for results and text, but 0 for knobs.
+    pub fn count<R: Readable>(&self, attribute: Attribute) -> Result<usize, Refusal> {
         let mut count = 0;
         // SAFETY: nothing is asked for but the count.
-        let status = unsafe { (self.library.get)(self.raw, attribute, kind, 0, &mut count, std::ptr::null_mut()) };
+        let status = unsafe { (self.library.get)(self.raw, attribute, R::TYPE, 0, &mut count, std::ptr::null_mut()) };
         self.library.check("the count of an attribute", status)?;
         Ok(count.max(0) as usize)
     }
 
-    /// The values of an attribute.
-    pub fn get<R: Readable>(&self, attribute: Attribute) -> Result<Vec<R>, Refusal> {
-        let mut values = vec![R::default(); self.count(attribute, R::TYPE)?];
+    /// The values of an attribute, of which there are at most `room`.
+    pub fn get<R: Readable>(&self, attribute: Attribute, room: usize) -> Result<Vec<R>, Refusal> {
+        let mut values = vec![R::default(); room];
         let mut count = 0;
         // SAFETY: there is room for as many values as are asked for, and any bits the library writes make values.
-        let status = unsafe {
-            (self.library.get)(self.raw, attribute, R::TYPE, values.len() as i64, &mut count, values.as_mut_ptr().cast())
-        };
+        let status =
+            unsafe { (self.library.get)(self.raw, attribute, R::TYPE, room as i64, &mut count, values.as_mut_ptr().cast()) };
         self.library.check("a value of an attribute", status)?;
         values.truncate(count.max(0) as usize);
         Ok(values)
     }
 
-    /// The descriptors in an attribute, all of one kind.
-    pub fn get_parts(&self, attribute: Attribute, kind: Kind) -> Result<Vec<Rc<Descriptor>>, Refusal> {
-        let type_ = AttributeType::CUDNN_TYPE_BACKEND_DESCRIPTOR;
-        let room = self.count(attribute, type_)?;
+    /// The descriptors in an attribute, all of one kind, of which there are at most `room`.
+    pub fn get_parts(&self, attribute: Attribute, kind: Kind, room: usize) -> Result<Vec<Rc<Descriptor>>, Refusal> {
         // The library fills in descriptors that exist, and counts those that it has filled.
         let parts = (0..room).map(|_| Ok(Draft::new(self.library, kind)?.0)).collect::<Result<Vec<_>, Refusal>>()?;
-        let mut raw: Vec<RawDescriptor> = parts.iter().map(|part| part.raw).collect();
+        let mut raw: Vec<Part> = parts.iter().map(|part| Part(part.raw)).collect();
         let mut count = 0;
         // SAFETY: there is room for as many descriptors as are asked for, each of the right kind.
-        let status = unsafe { (self.library.get)(self.raw, attribute, type_, room as i64, &mut count, raw.as_mut_ptr().cast()) };
+        let status =
+            unsafe { (self.library.get)(self.raw, attribute, Part::TYPE, room as i64, &mut count, raw.as_mut_ptr().cast()) };
         self.library.check("the parts of a descriptor", status)?;
         Ok(parts.into_iter().take(count.max(0) as usize).map(Rc::new).collect())
     }

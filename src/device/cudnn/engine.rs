@@ -1,6 +1,6 @@
 //! Engines: the kernels that cuDNN has for a graph, with the knobs that each can be set by.
 
-use super::descriptor::{Attribute, BehaviorNote, Descriptor, Draft, HeuristicMode, Kind, KnobType, NumericalNote};
+use super::descriptor::{Attribute, BehaviorNote, Descriptor, Draft, HeuristicMode, Kind, KnobType, NumericalNote, Part};
 use super::graph::Graph;
 use super::library::{Library, Refusal};
 use super::target::Target;
@@ -8,6 +8,9 @@ use Attribute::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+/// More than there are kinds of knobs (44), or of notes (10).
+const ROOM: usize = 128;
 
 /// An engine and its settings, by the library's numbers: to be made again with the same version of the library.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +58,10 @@ pub(super) fn proposals(
         .set_parts(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, std::slice::from_ref(&graph.descriptor))?;
     let draft = target.set_on(draft, None, Some(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP))?;
     let results = match draft.finish("heuristics") {
-        Ok(heuristics) => heuristics.get_parts(CUDNN_ATTR_ENGINEHEUR_RESULTS, Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR),
+        Ok(heuristics) => {
+            let count = heuristics.count::<Part>(CUDNN_ATTR_ENGINEHEUR_RESULTS)?;
+            heuristics.get_parts(CUDNN_ATTR_ENGINEHEUR_RESULTS, Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, count)
+        }
         Err(refusal) => Err(refusal),
     };
     match results {
@@ -93,17 +99,18 @@ pub(super) fn chosen(
 
 impl EngineConfig {
     fn read(descriptor: Rc<Descriptor>) -> Result<Self, Refusal> {
-        let engines = descriptor.get_parts(CUDNN_ATTR_ENGINECFG_ENGINE, Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)?;
+        let engines = descriptor.get_parts(CUDNN_ATTR_ENGINECFG_ENGINE, Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1)?;
         let (mut engine, mut numerical_notes, mut behavior_notes) = (-1, Vec::new(), Vec::new());
         for part in engines {
-            engine = part.get::<i64>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX)?.first().copied().unwrap_or(engine);
-            numerical_notes = part.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE)?;
-            behavior_notes = part.get(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE)?;
+            engine = part.get::<i64>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, 1)?.first().copied().unwrap_or(engine);
+            numerical_notes = part.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, ROOM)?;
+            behavior_notes = part.get(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, ROOM)?;
         }
         let mut knobs = BTreeMap::new();
-        for knob in descriptor.get_parts(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, Kind::CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR)? {
-            let kinds = knob.get::<KnobType>(CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE)?;
-            let values = knob.get::<i64>(CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE)?;
+        let kind = Kind::CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR;
+        for knob in descriptor.get_parts(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, kind, ROOM)? {
+            let kinds = knob.get::<KnobType>(CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, 1)?;
+            let values = knob.get::<i64>(CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, 1)?;
             knobs.extend(kinds.into_iter().map(|kind| kind.0).zip(values));
         }
         Ok(Self { descriptor, choice: EngineChoice { engine, knobs }, numerical_notes, behavior_notes })

@@ -42,7 +42,7 @@ impl Plan {
         let draft = target.set_on(draft, Some(CUDNN_ATTR_EXECUTION_PLAN_HANDLE), Some(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP))?;
         let descriptor = draft.finish("a plan")?;
         let workspace_bytes =
-            descriptor.get::<i64>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)?.iter().sum::<i64>().max(0) as usize;
+            descriptor.get::<i64>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, 1)?.iter().sum::<i64>().max(0) as usize;
         let (target, roles, choice) = (target.clone(), graph.roles.clone(), engine.choice.clone());
         Ok(Self { descriptor, target, library, problem, pattern, roles, choice, workspace_bytes })
     }
@@ -77,7 +77,8 @@ impl Plan {
     /// # Errors
     /// [`Error::Device`] when this version of the library has none.
     pub fn describe(&self) -> Result<String> {
-        let bytes = self.descriptor.get::<u8>(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)?;
+        let count = self.descriptor.count::<u8>(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)?;
+        let bytes = self.descriptor.get::<u8>(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, count)?;
         Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned())
     }
 
