@@ -186,12 +186,4 @@ mod tests {
         let images = reason([2, 8, 8, 8], [16, 8, 3, 3], [3, 16, 8, 8]);
         assert!(images.contains("CUDNN_STATUS_BAD_PARAM"), "{images}");
     }
-
-    #[test]
-    fn tensors_that_cannot_be_added_are_refused() {
-        let Ok(library) = Library::load() else { return println!("skipped: no cuDNN") };
-        let tensor = |dims| TensorSpec::channels_last(1, dims, DataType::CUDNN_DATA_FLOAT).describe(library).ok().unwrap();
-        assert!(add(library, tensor([2, 8, 4, 4]), tensor([1, 8, 1, 1]), tensor([2, 8, 4, 4])).is_ok());
-        assert!(add(library, tensor([2, 8, 4, 4]), tensor([1, 7, 1, 1]), tensor([2, 8, 4, 4])).is_err());
-    }
 }

@@ -44,7 +44,7 @@ impl Target {
     ) -> Result<Draft, Refusal> {
         match (self, as_handle, as_description) {
             (Self::Card(handle), Some(attribute), _) => draft.set_handle(attribute, handle.raw),
-            (Self::Description(properties), _, Some(attribute)) => draft.set_parts(attribute, &[properties.clone()]),
+            (Self::Description(properties), _, Some(attribute)) => draft.set_parts(attribute, std::slice::from_ref(properties)),
             _ => Ok(draft),
         }
     }
