@@ -2,24 +2,29 @@
 //!
 //! Everything that touches memory or launches a kernel goes through [`crate::ops`]; this module is what `ops` stands on.
 
+mod arithmetic;
 pub mod conv;
+pub mod cublas;
 pub mod cuda;
+pub mod cudnn;
 mod environment;
 pub mod gpu_code;
 mod graph;
 pub mod host;
 pub mod launch;
-#[allow(unused)]
 pub mod libraries;
 pub mod library_version;
 pub(crate) mod matmul;
 mod memory;
+mod workspace;
 
+pub use arithmetic::Arithmetic;
 pub use cuda::{Cuda, CudaOptions};
 pub use graph::Graph;
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
 pub(crate) use memory::Memory;
+pub use workspace::Workspace;
 
 use crate::Result;
 use std::rc::Rc;

@@ -1,9 +1,10 @@
 //! What a convolution is asked for, on any device.
 
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// The shape of a convolution with a square stride and symmetric zero padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConvShape {
     /// Images.
     pub n: usize,
