@@ -1,6 +1,7 @@
 //! cuDNN's plans, made for cards that are only described: no GPU is needed, and nothing is run on one.
 
 mod engines;
+mod meaning;
 mod networks;
 mod refusals;
 mod table;

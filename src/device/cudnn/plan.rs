@@ -93,7 +93,6 @@ impl Plan {
     /// it, and it lives, until the work is done. The result and the workspace overlap nothing.
     pub unsafe fn run(&self, stream: CUstream, operands: &[(Role, u64)], workspace: Workspace) -> Result<()> {
         self.check(operands, workspace)?;
-        let handle = self.target.handle()?;
         let ids: Vec<i64> = operands.iter().map(|(role, _)| role.id()).collect();
         let addresses: Vec<*mut c_void> = operands.iter().map(|&(_, address)| address as *mut c_void).collect();
         let operands = Draft::new(self.library, Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
@@ -101,6 +100,7 @@ impl Plan {
             .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, &addresses)?
             .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, &[workspace.address as *mut c_void])?
             .finish("the operands of a plan")?;
+        let handle = self.target.handle()?;
         // SAFETY: handle, plan and operands are alive; of the memory, the caller promises it.
         unsafe {
             self.library.check("a stream", (self.library.set_stream)(handle, stream.cast()))?;
