@@ -96,7 +96,7 @@ impl Nvcc {
         };
         thread::scope(|scope| {
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect()
+            workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
         })
     }
 
