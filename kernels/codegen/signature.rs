@@ -47,6 +47,7 @@ pub struct Parameter {
     pub pointer: bool,
     pub constant: bool,
     pub optional: bool,
+    pub in_place: bool,
 }
 
 pub struct Kernel {
@@ -130,12 +131,13 @@ fn parameter(file: &str, kernel: &str, text: &str) -> Parameter {
         let found = words.iter().position(|w| *w == word);
         found.map(|at| words.remove(at)).is_some()
     };
-    let (optional, pointer, constant) = (take("OPTIONAL"), take("*"), take("const"));
+    let (optional, in_place, pointer, constant) = (take("OPTIONAL"), take("INPLACE"), take("*"), take("const"));
     let ty = match words[..] {
         [one] => Type::parse(one),
         _ => None,
     };
     let ty = ty.unwrap_or_else(|| panic!("{file}: {kernel}: `{}` is not a type the launcher knows", text.trim()));
     assert!(pointer || !(optional || constant), "{file}: {kernel}: {name}: OPTIONAL and const are for pointers");
-    Parameter { name, ty, pointer, constant, optional }
+    assert!(!in_place || (pointer && !constant), "{file}: {kernel}: {name}: INPLACE is for pointers that are written");
+    Parameter { name, ty, pointer, constant, optional, in_place }
 }

@@ -6,6 +6,7 @@
 
 #define DEVICE __device__ __attribute__((always_inline))
 #define OPTIONAL
+#define INPLACE
 #define KERNEL(name) extern "C" __global__ void ROCL_SYMBOL(name)
 #define COOPERATIVE_KERNEL(name) extern "C" __global__ void __launch_bounds__(256) ROCL_SYMBOL(name)
 #define HOST_INDEPENDENT

@@ -75,7 +75,15 @@ impl Computing {
                 "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32".to_owned(),
             ));
         }
-        Device::host_with(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::default() })
+        Device::host_with(self.host_options()?)
+    }
+
+    /// What a CPU device is opened with.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the threads are too many.
+    pub fn host_options(&self) -> Result<HostOptions> {
+        Ok(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::default() })
     }
 
     /// The number of CPU threads asked for.
@@ -218,6 +226,18 @@ pub enum Precision {
     Fp16,
     /// 16-bit storage with the range of f32.
     Bf16,
+}
+
+impl Precision {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+            Self::Fp16 => "fp16",
+            Self::Bf16 => "bf16",
+        }
+    }
 }
 
 #[cfg(test)]

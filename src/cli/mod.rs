@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each with its arguments and a `run`.
 
+pub mod bench;
 pub mod common;
 pub mod demo;
 pub mod evaluate;
@@ -37,6 +38,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Recipe(recipe::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
 }
 
 /// Does what the command line asks for.
@@ -51,5 +53,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Recipe(args) => recipe::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }

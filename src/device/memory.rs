@@ -13,6 +13,8 @@ const ALIGNMENT: usize = 64;
 pub struct Usage {
     now: Cell<usize>,
     peak: Cell<usize>,
+    /// The end of the last address range handed out by a dry run.
+    end: Cell<usize>,
 }
 
 impl Usage {
@@ -25,6 +27,13 @@ impl Usage {
         self.peak.set(self.peak.get().max(self.now.get()));
     }
 
+    /// The start of a range of addresses that no other allocation of a dry run has.
+    fn next_address(&self, bytes: usize) -> usize {
+        let start = self.end.get() + ALIGNMENT;
+        self.end.set(start + bytes.next_multiple_of(ALIGNMENT));
+        start
+    }
+
     fn remove(&self, bytes: usize) {
         self.now.set(self.now.get() - bytes);
     }
@@ -33,7 +42,7 @@ impl Usage {
 /// Zeroed memory on a device, freed when dropped.
 pub struct Memory {
     device: Device,
-    /// What the allocator gave.
+    /// What the allocator gave; null of a dry run, whose addresses are only there to be told apart.
     base: *mut u8,
     /// The first aligned byte in it.
     start: *mut u8,
@@ -43,6 +52,11 @@ pub struct Memory {
 impl Memory {
     pub(super) fn new(device: &Device, bytes: usize) -> Result<Self> {
         let Device::Host(host) = device;
+        if host.is_dry() {
+            let start = std::ptr::without_provenance_mut(host.usage().next_address(bytes));
+            host.usage().add(bytes);
+            return Ok(Self { device: device.clone(), base: std::ptr::null_mut(), start, bytes });
+        }
         let layout = layout(bytes).ok_or_else(|| Error::Device(format!("{bytes} bytes are more than any memory holds")))?;
         // SAFETY: the layout's size is at least one alignment, never zero.
         let base = unsafe { alloc_zeroed(layout) };
@@ -68,6 +82,10 @@ impl Memory {
 
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         self.check(offset, into.len())?;
+        if self.is_dry() {
+            into.fill(0);
+            return Ok(());
+        }
         // SAFETY: in bounds; `into` is a Rust slice and cannot overlap device memory.
         unsafe { std::ptr::copy_nonoverlapping(self.start.add(offset), into.as_mut_ptr(), into.len()) };
         Ok(())
@@ -75,6 +93,9 @@ impl Memory {
 
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
         self.check(offset, from.len())?;
+        if self.is_dry() {
+            return Ok(());
+        }
         // SAFETY: as in `read`.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.start.add(offset), from.len()) };
         Ok(())
@@ -83,6 +104,9 @@ impl Memory {
     pub(crate) fn copy(&self, offset: usize, source: &Self, source_offset: usize, bytes: usize) -> Result<()> {
         self.check(offset, bytes)?;
         source.check(source_offset, bytes)?;
+        if self.is_dry() {
+            return Ok(());
+        }
         // SAFETY: both in bounds; `copy` permits overlap.
         unsafe { std::ptr::copy(source.start.add(source_offset), self.start.add(offset), bytes) };
         Ok(())
@@ -90,9 +114,16 @@ impl Memory {
 
     pub(crate) fn clear(&self, offset: usize, bytes: usize) -> Result<()> {
         self.check(offset, bytes)?;
+        if self.is_dry() {
+            return Ok(());
+        }
         // SAFETY: in bounds.
         unsafe { std::ptr::write_bytes(self.start.add(offset), 0, bytes) };
         Ok(())
+    }
+
+    fn is_dry(&self) -> bool {
+        self.base.is_null()
     }
 
     fn check(&self, offset: usize, bytes: usize) -> Result<()> {
@@ -116,7 +147,7 @@ impl Drop for Memory {
     fn drop(&mut self) {
         let Device::Host(host) = &self.device;
         host.usage().remove(self.bytes);
-        if let Some(layout) = layout(self.bytes) {
+        if let (false, Some(layout)) = (self.is_dry(), layout(self.bytes)) {
             // SAFETY: allocated by `new` with this very layout.
             unsafe { dealloc(self.base, layout) };
         }

@@ -7,6 +7,7 @@ pub mod host;
 pub mod launch;
 pub(crate) mod matmul;
 mod memory;
+pub mod record;
 
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
@@ -54,8 +55,19 @@ impl Device {
         }
     }
 
+    /// Whether it is the CPU.
+    pub fn is_host(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
+
     pub(crate) fn allocate(&self, bytes: usize) -> Result<Memory> {
         Memory::new(self, bytes)
+    }
+
+    fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {
+        match self {
+            Self::Host(host) => host.launch(kernel, slot, work, slots),
+        }
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {

@@ -39,11 +39,14 @@ pub struct HostOptions {
     /// Whether what follows a convolution's sum is applied while the sums are in cache. Without, it runs as kernels, as on a device whose
     /// library lacks an epilogue: for tests.
     pub fused_epilogues: bool,
+    /// Allocate nothing and run nothing: what a run would allocate is counted, what it would launch can be [recorded](super::record). Reads
+    /// give zeros.
+    pub dry_run: bool,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { threads: 0, geometry: Geometry::default(), schedule: Schedule::default(), fused_epilogues: true }
+        Self { threads: 0, geometry: Geometry::default(), schedule: Schedule::default(), fused_epilogues: true, dry_run: false }
     }
 }
 
@@ -76,6 +79,9 @@ impl Host {
     }
 
     pub(super) fn description(&self) -> String {
+        if self.is_dry() {
+            return "nothing but a plan".to_owned();
+        }
         format!("CPU, {} threads", self.pool.current_num_threads())
     }
 
@@ -87,6 +93,10 @@ impl Host {
         self.options.fused_epilogues
     }
 
+    pub(super) fn is_dry(&self) -> bool {
+        self.options.dry_run
+    }
+
     /// Runs a task on the device's own threads.
     pub(crate) fn install<R: Send>(&self, task: impl FnOnce() -> R + Send) -> R {
         self.pool.install(task)
@@ -96,7 +106,7 @@ impl Host {
         let entry = kernel.host[slot]
             .ok_or_else(|| Error::shape(kernel.name, "this kernel does not exist for the given element type".to_owned()))?;
         let (blocks, threads) = self.grid(kernel, work)?;
-        if blocks == 0 {
+        if blocks == 0 || self.is_dry() {
             return Ok(());
         }
         let grid = simt::Grid { kernel: kernel.name, entry, slots, blocks, threads, schedule: self.options.schedule };
