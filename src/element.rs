@@ -40,6 +40,9 @@ pub trait Real:
     fn to_f64(self) -> f64;
 }
 
+/// [`Element::NAME`] by [`Element::SLOT`].
+pub const NAMES: [&str; 4] = [f32::NAME, f16::NAME, bf16::NAME, f64::NAME];
+
 macro_rules! element {
     ($type:ty, $real:ty, $name:literal, $slot:literal, $to:expr, $from:expr) => {
         impl Element for $type {

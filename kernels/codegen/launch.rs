@@ -84,7 +84,12 @@ fn function(out: &mut String, file: &str, kernel: &Kernel, on_gpu: bool) {
     writeln!(out, "pub fn {name}{generics}(work: Work, {}) -> Result<()> {{", parameters.join(", ")).unwrap();
     writeln!(out, "    let mut arguments = Arguments::new(&{table});").unwrap();
     for p in &kernel.parameters {
-        let (name, access) = (&p.name, if p.constant { "Read" } else { "Write" });
+        let access = match (p.constant, p.in_place) {
+            (true, _) => "Read",
+            (false, true) => "Update",
+            (false, false) => "Write",
+        };
+        let name = &p.name;
         match (p.pointer, p.optional) {
             (true, false) => writeln!(out, "    arguments.tensor(\"{name}\", Some({name}), Access::{access});").unwrap(),
             (true, true) => writeln!(out, "    arguments.tensor(\"{name}\", {name}, Access::{access});").unwrap(),

@@ -47,6 +47,7 @@ pub struct Parameter {
     pub pointer: bool,
     pub constant: bool,
     pub optional: bool,
+    pub in_place: bool,
 }
 
 pub struct Kernel {
@@ -139,7 +140,7 @@ fn parameter(file: &str, kernel: &str, text: &str) -> Result<Parameter, String> 
         let found = words.iter().position(|w| *w == word);
         found.map(|at| words.remove(at)).is_some()
     };
-    let (optional, pointer, constant) = (take("OPTIONAL"), take("*"), take("const"));
+    let (optional, in_place, pointer, constant) = (take("OPTIONAL"), take("INPLACE"), take("*"), take("const"));
     let ty = match words[..] {
         [one] => Type::parse(one),
         _ => None,
@@ -148,5 +149,8 @@ fn parameter(file: &str, kernel: &str, text: &str) -> Result<Parameter, String> 
     if !pointer && (optional || constant) {
         return Err(format!("{file}: {kernel}: {name}: OPTIONAL and const are for pointers"));
     }
-    Ok(Parameter { name, ty, pointer, constant, optional })
+    if in_place && (!pointer || constant) {
+        return Err(format!("{file}: {kernel}: {name}: INPLACE is for pointers that are written"));
+    }
+    Ok(Parameter { name, ty, pointer, constant, optional, in_place })
 }

@@ -6,6 +6,7 @@
 
 #define DEVICE __device__ __attribute__((always_inline))
 #define OPTIONAL
+#define INPLACE
 // The unit that includes this (kernels/codegen/cuda.rs) defines ROCL_ENTRY_name as one of these and a symbol. Without launch bounds: told that
 // blocks have at most 256 threads, the compiler spills registers to fit one more of them, and 256 threads fit with any number of registers.
 #define KERNEL(name) ROCL_ENTRY_##name

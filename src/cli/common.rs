@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use super::device;
 use crate::data::{Dataset, Source, Split};
+use crate::device::HostOptions;
 use crate::recipe::Recipe;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Error, Result};
@@ -74,6 +75,14 @@ impl Computing {
             ));
         }
         Ok(device)
+    }
+
+    /// What a CPU device is opened with.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the threads are too many, or for environment variables that cannot be meant.
+    pub fn host_options(&self) -> Result<HostOptions> {
+        Ok(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::from_environment()? })
     }
 
     /// The number of CPU threads asked for.
@@ -216,6 +225,18 @@ pub enum Precision {
     Fp16,
     /// 16-bit storage with the range of f32.
     Bf16,
+}
+
+impl Precision {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+            Self::Fp16 => "fp16",
+            Self::Bf16 => "bf16",
+        }
+    }
 }
 
 #[cfg(test)]

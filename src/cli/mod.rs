@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each with its arguments and a `run`.
 
+pub mod bench;
 pub mod common;
 pub mod demo;
 pub mod device;
@@ -40,6 +41,7 @@ enum Command {
     Recipe(recipe::Args),
     Doctor(doctor::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
 }
 
 /// Does what the command line asks for.
@@ -55,5 +57,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Recipe(args) => recipe::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }

@@ -4,10 +4,12 @@
 //! does not compile. Each launch checks that all tensors are on one device, suitably aligned, and that nothing a kernel writes overlaps
 //! anything else it is given. Only [`crate::ops`] calls these; the functions know nothing of shapes.
 
-use super::Device;
-use crate::element::{Element, Real};
+use super::record::{self, Call};
+use super::{Device, Memory};
+use crate::element::{Element, NAMES, Real};
 use crate::{Error, Result, Tensor};
 use bytemuck::Pod;
+use std::rc::Rc;
 
 /// A kernel's entry in the table.
 pub struct Kernel {
@@ -51,6 +53,18 @@ pub enum Work {
     Blocks(usize, usize),
 }
 
+impl std::fmt::Display for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Items(n, _) => write!(f, "{n} items"),
+            Self::Elements(n) => write!(f, "{n}"),
+            Self::RowsChannels(rows, channels) => write!(f, "{rows}×{channels}"),
+            Self::ItemsChannels(items, channels, _) => write!(f, "{items} items × {channels}"),
+            Self::Blocks(blocks, threads) => write!(f, "{blocks} blocks of {threads}"),
+        }
+    }
+}
+
 /// Whether the program carries kernels for a GPU.
 pub fn has_gpu_code() -> bool {
     KERNELS.iter().any(|kernel| kernel.cuda.iter().any(Option::is_some))
@@ -82,6 +96,8 @@ pub(super) fn to_u32(kernel: &Kernel, count: usize) -> Result<u32> {
 enum Access {
     Read,
     Write,
+    /// Both.
+    Update,
 }
 
 struct Pointer {
@@ -90,6 +106,7 @@ struct Pointer {
     end: u64,
     access: Access,
     vectors: bool,
+    memory: Rc<Memory>,
 }
 
 /// Collects and checks the arguments of one launch.
@@ -114,7 +131,7 @@ impl Arguments {
         let id = std::any::TypeId::of::<E>();
         let vectors =
             id != std::any::TypeId::of::<u8>() && id != std::any::TypeId::of::<i32>() && id != std::any::TypeId::of::<i64>();
-        self.pointers.push(Pointer { name, begin, end, access, vectors });
+        self.pointers.push(Pointer { name, begin, end, access, vectors, memory: tensor.memory().clone() });
         self.slots.push(begin);
         match &self.device {
             None => self.device = Some(tensor.device().clone()),
@@ -130,11 +147,24 @@ impl Arguments {
 
     fn launch(self, slot: usize, work: Work) -> Result<()> {
         self.check()?;
-        match self.device {
-            Some(Device::Host(host)) => host.launch(self.kernel, slot, work, &self.slots),
-            Some(Device::Cuda(cuda)) => cuda.launch(self.kernel, slot, work, &self.slots),
-            None => Err(Error::shape(self.kernel.name, "no tensor was given")),
-        }
+        let Some(device) = self.device.clone() else { return Err(Error::shape(self.kernel.name, "no tensor was given")) };
+        let kernel = self.kernel;
+        device.launch(kernel, slot, work, &self.slots)?;
+        record::note(|| self.call(device, slot, work));
+        Ok(())
+    }
+
+    fn call(self, device: Device, slot: usize, work: Work) -> Call {
+        let Self { kernel, slots, pointers, .. } = self;
+        let bytes = |but: Access| pointers.iter().filter(|p| p.access != but).map(|p| p.end - p.begin).sum();
+        let (bytes_read, bytes_written) = (bytes(Access::Write), bytes(Access::Read));
+        // Held by the closure, so that the addresses stay those of living memory.
+        let held: Vec<Rc<Memory>> = pointers.into_iter().map(|p| p.memory).collect();
+        let again = move || {
+            let _ = &held;
+            device.launch(kernel, slot, work, &slots)
+        };
+        Call::new(kernel.name, NAMES[slot], work.to_string(), again).moving(bytes_read, bytes_written)
     }
 
     fn check(&self) -> Result<()> {
@@ -147,7 +177,7 @@ impl Arguments {
                 return refuse(format!("`{}` does not start at a multiple of 16 bytes", a.name));
             }
             let clash = self.pointers[i + 1..].iter().find(|b| {
-                let written = a.access == Access::Write || b.access == Access::Write;
+                let written = a.access != Access::Read || b.access != Access::Read;
                 written && a.begin < b.end && b.begin < a.end
             });
             if let Some(b) = clash {

@@ -18,14 +18,6 @@ impl Usage {
         (self.now.get(), self.peak.get())
     }
 
-    /// The most bytes that `work` has in use at a time beyond those in use now; they do not count otherwise.
-    pub(crate) fn most_during<V>(&self, work: impl FnOnce() -> V) -> (V, usize) {
-        let now = self.now.get();
-        let peak = self.peak.replace(now);
-        let value = work();
-        (value, self.peak.replace(peak) - now)
-    }
-
     fn add(&self, bytes: usize) {
         self.now.set(self.now.get() + bytes);
         self.peak.set(self.peak.get().max(self.now.get()));
@@ -46,6 +38,8 @@ pub struct Memory {
 enum Storage {
     Host(HostMemory),
     Cuda(CudaMemory),
+    /// An address where nothing lies.
+    Dry(u64),
 }
 
 impl Memory {
@@ -53,6 +47,7 @@ impl Memory {
         let storage = match device {
             Device::Host(_) => Storage::Host(HostMemory::new(bytes)?),
             Device::Cuda(cuda) => Storage::Cuda(CudaMemory::new(cuda, bytes)?),
+            Device::Dry(dry) => Storage::Dry(dry.address(bytes)),
         };
         device.usage().add(bytes);
         Ok(Self { device: device.clone(), storage, bytes })
@@ -66,6 +61,7 @@ impl Memory {
         match &self.storage {
             Storage::Host(memory) => memory.address(),
             Storage::Cuda(memory) => memory.address(),
+            Storage::Dry(address) => *address,
         }
     }
 
@@ -77,6 +73,7 @@ impl Memory {
             match &self.storage {
                 Storage::Host(memory) => memory.read(offset, into),
                 Storage::Cuda(memory) => memory.read(offset, into)?,
+                Storage::Dry(_) => into.fill(0),
             }
         }
         Ok(())
@@ -90,6 +87,7 @@ impl Memory {
             match &self.storage {
                 Storage::Host(memory) => memory.write(offset, from),
                 Storage::Cuda(memory) => memory.write(offset, from)?,
+                Storage::Dry(_) => {}
             }
         }
         Ok(())
@@ -103,6 +101,7 @@ impl Memory {
             match (&self.storage, &source.storage) {
                 (Storage::Host(memory), Storage::Host(source)) => memory.copy(offset, source, source_offset, bytes),
                 (Storage::Cuda(memory), Storage::Cuda(source)) => memory.copy(offset, source, source_offset, bytes)?,
+                (Storage::Dry(_), Storage::Dry(_)) => {}
                 _ => return Err(Error::shape("copy", "the memory is on different devices; copy through the host")),
             }
         }
@@ -116,6 +115,7 @@ impl Memory {
             match &self.storage {
                 Storage::Host(memory) => memory.clear(offset, bytes),
                 Storage::Cuda(memory) => memory.clear(offset, bytes)?,
+                Storage::Dry(_) => {}
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ pub mod conv;
 pub mod cublas;
 pub mod cuda;
 pub mod cudnn;
+mod dry;
 mod environment;
 pub mod gpu_code;
 mod graph;
@@ -16,10 +17,12 @@ pub mod libraries;
 pub mod library_version;
 pub(crate) mod matmul;
 mod memory;
+pub mod record;
 mod workspace;
 
 pub use arithmetic::Arithmetic;
 pub use cuda::{Cuda, CudaOptions};
+pub use dry::Dry;
 pub use graph::Graph;
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
@@ -36,6 +39,8 @@ pub enum Device {
     Host(Rc<Host>),
     /// An NVIDIA GPU: kernels compiled by nvcc, convolutions and products in NVIDIA's libraries.
     Cuda(Rc<Cuda>),
+    /// Nothing, for planning: what would be allocated is counted, what would be launched can be [recorded](record).
+    Dry(Rc<Dry>),
 }
 
 impl Device {
@@ -65,11 +70,22 @@ impl Device {
         Ok(Self::Cuda(Rc::new(Cuda::new(options)?)))
     }
 
+    /// A device that only plans.
+    pub fn dry() -> Self {
+        Self::Dry(Rc::default())
+    }
+
+    /// Whether it is the CPU.
+    pub fn is_host(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
+
     /// One line for people: what this device is.
     pub fn description(&self) -> String {
         match self {
             Self::Host(host) => host.description(),
             Self::Cuda(cuda) => cuda.description(),
+            Self::Dry(_) => "nothing but a plan".to_owned(),
         }
     }
 
@@ -78,16 +94,18 @@ impl Device {
         self.usage().get()
     }
 
-    /// What `build` makes, once it is sure that a GPU has room for all that it allocates: for this it runs twice there, first without
-    /// memory, when all it reads from the device is zero. Memory that libraries take later is not counted.
+    /// What `build` makes here, once it is sure that a GPU has room for all that it allocates: for this it runs on a [dry](Device::dry) device
+    /// first. Memory that libraries take later is not counted.
     ///
     /// # Errors
     /// [`crate::Error::Device`] when there is too little room; those of `build`.
-    pub fn with_room_for<V>(&self, build: impl Fn() -> Result<V>) -> Result<V> {
+    pub fn with_room_for<V>(&self, build: impl Fn(&Self) -> Result<V>) -> Result<V> {
         if let Self::Cuda(cuda) = self {
-            cuda.check_room(&build)?;
+            let plan = Self::dry();
+            build(&plan)?;
+            cuda.check_room(plan.memory_use().1)?;
         }
-        build()
+        build(self)
     }
 
     /// Waits until everything launched has finished.
@@ -96,7 +114,7 @@ impl Device {
     /// [`crate::Error::Device`] when something launched has failed.
     pub fn synchronize(&self) -> Result<()> {
         match self {
-            Self::Host(_) => Ok(()),
+            Self::Host(_) | Self::Dry(_) => Ok(()),
             Self::Cuda(cuda) => cuda.synchronize(),
         }
     }
@@ -106,6 +124,7 @@ impl Device {
         match self {
             Self::Host(host) => host.options().direct_convolution,
             Self::Cuda(cuda) => cuda.options().direct_convolution,
+            Self::Dry(_) => false,
         }
     }
 
@@ -113,10 +132,19 @@ impl Device {
         Memory::new(self, bytes)
     }
 
+    fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {
+        match self {
+            Self::Host(host) => host.launch(kernel, slot, work, slots),
+            Self::Cuda(cuda) => cuda.launch(kernel, slot, work, slots),
+            Self::Dry(_) => launch::check_work(kernel, work),
+        }
+    }
+
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Host(a), Self::Host(b)) => Rc::ptr_eq(a, b),
             (Self::Cuda(a), Self::Cuda(b)) => Rc::ptr_eq(a, b),
+            (Self::Dry(a), Self::Dry(b)) => Rc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -125,6 +153,7 @@ impl Device {
         match self {
             Self::Host(host) => host.usage(),
             Self::Cuda(cuda) => cuda.usage(),
+            Self::Dry(dry) => dry.usage(),
         }
     }
 }

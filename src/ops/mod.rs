@@ -29,7 +29,7 @@ pub use augment::augment;
 pub use batch_norm::{
     BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_statistics,
 };
-pub use cast::{cast_from_real, cast_to_real};
+pub use cast::{cast_from_real, cast_to_real, copy};
 pub use clock::record_step;
 pub use conv::{Epilogue, conv_dgrad, conv_fprop, conv_wgrad};
 pub use conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};

@@ -78,7 +78,7 @@ pub fn data_name(data: &Dataset) -> String {
 impl<T: Element> Training<T> {
     /// A new run.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        let pretraining = device.with_room_for(|| Pretraining::new(device, recipe, data))?;
+        let pretraining = device.with_room_for(|device| Pretraining::new(device, recipe, data))?;
         let graph = Graph::new(device);
         Ok(Self { pretraining, graph, data: data_name(data), step: 0, drawn: None })
     }

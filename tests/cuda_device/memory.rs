@@ -88,11 +88,11 @@ fn what_is_built_has_room_or_nothing_is_allocated() {
     let _before = Tensor::<f32>::zeros(&device, [1 << 18]).unwrap();
     // 3 MiB, a number, and for a while 2 MiB.
     fake_cuda::set("free=5,cuMemAlloc_v2=2");
-    let message = device.with_room_for(|| build(&device)).unwrap_err().to_string();
+    let message = device.with_room_for(build).unwrap_err().to_string();
     assert!(message.contains("the run needs 6 MiB, and Fake GPU has 5 of 8192 MiB free; a smaller --batch-size"), "{message}");
     fake_cuda::set("free=6");
-    assert_eq!(device.memory_use(), (1 << 20, 1 << 20), "what was only planned is not counted");
-    let built = device.with_room_for(|| build(&device)).unwrap();
+    assert_eq!(device.memory_use(), (1 << 20, 1 << 20), "nothing was allocated");
+    let built = device.with_room_for(build).unwrap();
     assert_eq!(built[1].to_vec().unwrap(), [(3 << 18) as f32], "made for real");
     fake_cuda::set("");
     assert_eq!(device.memory_use(), ((4 << 20) + 4, (6 << 20) + 4));

@@ -65,44 +65,31 @@ impl Cuda {
 
 /// Zeroed memory. Offsets and lengths are the caller's to check.
 pub(in crate::device) struct CudaMemory {
-    address: u64,
-    /// None where the memory is only planned. Before the device, so that it is freed while the context is there.
-    allocation: Option<Allocation>,
+    // Before the device, so that it is freed while the context is there.
+    allocation: Allocation,
     cuda: Rc<Cuda>,
 }
 
 impl CudaMemory {
     pub(in crate::device) fn new(cuda: &Rc<Cuda>, bytes: usize) -> Result<Self> {
-        if let Some(address) = cuda.planned_address(bytes) {
-            return Ok(Self { address, allocation: None, cuda: cuda.clone() });
-        }
-        let allocation = cuda.allocate(bytes)?;
-        let memory = Self { address: allocation.address, allocation: Some(allocation), cuda: cuda.clone() };
+        let memory = Self { allocation: cuda.allocate(bytes)?, cuda: cuda.clone() };
         // SAFETY: the whole allocation.
         unsafe { memory.clear(0, bytes)? };
         Ok(memory)
     }
 
     pub(in crate::device) fn address(&self) -> u64 {
-        self.address
+        self.allocation.address
     }
 
     fn at(&self, offset: usize) -> u64 {
-        self.address + offset as u64
-    }
-
-    fn is_planned(&self) -> bool {
-        self.allocation.is_none()
+        self.allocation.address + offset as u64
     }
 
     /// # Safety
     /// `offset..offset + into.len()` lies within the allocation.
     pub(in crate::device) unsafe fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         self.cuda.outside_capture("read from the GPU")?;
-        if self.is_planned() {
-            into.fill(0);
-            return Ok(());
-        }
         // SAFETY: passed on to the caller.
         let copied = unsafe { self.cuda.staging.download(self.at(offset), into) };
         self.cuda.check("copying from it", copied)
@@ -112,9 +99,6 @@ impl CudaMemory {
     /// As for [`CudaMemory::read`].
     pub(in crate::device) unsafe fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
         self.cuda.outside_capture("write to the GPU")?;
-        if self.is_planned() {
-            return Ok(());
-        }
         // SAFETY: passed on to the caller.
         let copied = unsafe { self.cuda.staging.upload(from, self.at(offset)) };
         self.cuda.check("copying to it", copied)
@@ -123,7 +107,7 @@ impl CudaMemory {
     /// # Safety
     /// Both ranges lie within their allocations, and do not overlap.
     pub(in crate::device) unsafe fn copy(&self, offset: usize, source: &Self, source_offset: usize, bytes: usize) -> Result<()> {
-        if bytes == 0 || self.is_planned() || source.is_planned() {
+        if bytes == 0 {
             return Ok(());
         }
         self.cuda.bind()?;
@@ -135,7 +119,7 @@ impl CudaMemory {
     /// # Safety
     /// `offset..offset + bytes` lies within the allocation.
     pub(in crate::device) unsafe fn clear(&self, offset: usize, bytes: usize) -> Result<()> {
-        if bytes == 0 || self.is_planned() {
+        if bytes == 0 {
             return Ok(());
         }
         self.cuda.bind()?;
