@@ -21,10 +21,18 @@ fn owned((package, version): (&str, &str)) -> (String, String) {
 
 /// Text files in which people, or scripts, read about versions.
 fn readers() -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> =
-        ["README.md", "CHANGELOG.md", "kernels/README.md", "tools/README.md", ".ci/run", "build.rs", "kernels/codegen/nvcc.rs"]
-            .map(|name| root().join(name))
-            .to_vec();
+    let mut files: Vec<PathBuf> = [
+        "README.md",
+        "CHANGELOG.md",
+        "kernels/README.md",
+        "tools/README.md",
+        ".ci/run",
+        "build.rs",
+        "kernels/codegen/nvcc.rs",
+        "src/device/gpu_code.rs",
+    ]
+    .map(|name| root().join(name))
+    .to_vec();
     for folder in ["docs", "docs/decisions"] {
         files.extend(fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()));
     }

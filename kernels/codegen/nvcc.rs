@@ -40,42 +40,41 @@ pub struct Job {
 /// A CUDA compiler that can be used.
 pub struct Nvcc {
     pub path: PathBuf,
-    /// As 13.0.88.
+    /// As 12.9.41.
     pub version: String,
     /// What it will compile for, ascending: 80 for sm_80.
     pub architectures: Vec<u32>,
 }
 
 impl Nvcc {
-    /// `NVCC`, or else the first in [`toolkit::programs`] that is not too old.
+    /// `NVCC`, or else the first in [`toolkit::programs`] that is not too old; for `ROCL_CUDA_ARCHS`, or else all of [`ARCHITECTURES`]
+    /// that it knows.
     ///
     /// # Errors
     /// A sentence that says what was found, and how to install one; `pins` are pip's requirements.
     pub fn find(pins: &str) -> Result<Self, String> {
-        let wheels: Vec<&str> = pins.lines().filter(|line| !line.starts_with('#')).collect();
-        let remedy = format!(
-            "install a CUDA toolkit of version 12 or 13 and set CUDA_HOME or NVCC, or, in a Python environment that is \
-            active during the build, run `pip install {}`",
-            wheels.join(" ")
-        );
         let candidates: Vec<PathBuf> = match env::var_os("NVCC") {
-            Some(path) => vec![fs::canonicalize(&path).map_err(|e| format!("NVCC is {}: {e}; {remedy}", path.display()))?],
+            Some(path) => vec![fs::canonicalize(&path).map_err(|e| missing(&format!("NVCC is {}: {e}", path.display()), pins))?],
             None => toolkit::programs("nvcc").collect(),
         };
-        let mut unfit = String::new();
+        let mut unfit = "there is none".to_owned();
         for path in candidates {
-            let Some(version) = version(&path) else {
-                unfit = format!("; {} does not tell its version", path.display());
-                continue;
-            };
-            if version.split('.').next().and_then(|major| major.parse().ok()).is_none_or(|major: u32| major < OLDEST) {
-                unfit = format!("; {} is too old: {version}", path.display());
-                continue;
+            match version(&path) {
+                Ok(version) => return Self::new(path, version, env::var("ROCL_CUDA_ARCHS").ok().as_deref()),
+                Err(reason) => unfit = reason,
             }
-            let architectures = architectures(&path, &version)?;
-            return Ok(Self { path, version, architectures });
         }
-        Err(format!("the feature `cuda` needs nvcc, and none was found{unfit}; {remedy}"))
+        Err(missing(&unfit, pins))
+    }
+
+    /// The nvcc at `path`, of that version, for the architectures that `wanted` names ("80 90" or "80,90").
+    pub fn new(path: PathBuf, version: String, wanted: Option<&str>) -> Result<Self, String> {
+        let known: Vec<u32> = run(&path, "--list-gpu-code")?.split_whitespace().filter_map(number_of).collect();
+        let architectures = match wanted {
+            None => ARCHITECTURES.into_iter().filter(|a| known.contains(a)).collect(),
+            Some(wanted) => choose(&known, wanted).map_err(|e| format!("ROCL_CUDA_ARCHS {e} (nvcc {version})"))?,
+        };
+        Ok(Self { path, version, architectures })
     }
 
     /// Compiles what has changed since the last build, as many at a time as cargo allows.
@@ -133,37 +132,48 @@ impl Nvcc {
     }
 }
 
-/// As 13.0.88, from `Cuda compilation tools, release 13.0, V13.0.88`.
-fn version(nvcc: &Path) -> Option<String> {
-    let output = Command::new(nvcc).arg("--version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (_, rest) = text.split_once(", V")?;
-    rest.split_whitespace().next().map(str::to_owned)
+fn missing(what: &str, pins: &str) -> String {
+    let wheels: Vec<&str> = pins.lines().filter(|line| !line.starts_with('#')).collect();
+    format!(
+        "the feature `cuda` needs nvcc, but {what}; install a CUDA toolkit of version 12 or 13 and set CUDA_HOME or NVCC, or run \
+         `pip install {}` in the Python environment that is active during the build",
+        wheels.join(" ")
+    )
 }
 
-/// `ROCL_CUDA_ARCHS` ("80 90" or "80,90"), or those of [`ARCHITECTURES`] that this nvcc knows.
-fn architectures(nvcc: &Path, version: &str) -> Result<Vec<u32>, String> {
-    let output = Command::new(nvcc).arg("--list-gpu-code").output().map_err(|e| format!("cannot run {}: {e}", nvcc.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let known: Vec<u32> = text.split_whitespace().filter_map(|word| word.strip_prefix("sm_")?.parse().ok()).collect();
-    let Ok(wanted) = env::var("ROCL_CUDA_ARCHS") else {
-        return Ok(ARCHITECTURES.into_iter().filter(|a| known.contains(a)).collect());
-    };
-    let mut chosen = Vec::new();
-    for word in wanted.split([' ', ',']).filter(|word| !word.is_empty()) {
-        let architecture = word.parse().ok().filter(|a| known.contains(a));
-        let numbers: Vec<String> = known.iter().map(u32::to_string).collect();
-        chosen.push(architecture.ok_or_else(|| {
-            format!("ROCL_CUDA_ARCHS names {word}, which nvcc {version} does not compile for; choose from {}", numbers.join(", "))
-        })?);
+fn run(nvcc: &Path, option: &str) -> Result<String, String> {
+    let output = Command::new(nvcc).arg(option).output().map_err(|e| format!("{} does not run: {e}", nvcc.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// As 12.9.41, from `Cuda compilation tools, release 12.9, V12.9.41`; if it is new enough.
+///
+/// # Errors
+/// What is wrong with this nvcc.
+pub fn version(nvcc: &Path) -> Result<String, String> {
+    let text = run(nvcc, "--version")?;
+    let version = text.split_once(", V").and_then(|(_, rest)| rest.split_whitespace().next());
+    let version = version.ok_or_else(|| format!("{} does not tell its version", nvcc.display()))?;
+    match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+        Some(OLDEST..) => Ok(version.to_owned()),
+        _ => Err(format!("{} is version {version}, which is too old", nvcc.display())),
     }
+}
+
+fn number_of(code: &str) -> Option<u32> {
+    code.strip_prefix("sm_")?.parse().ok()
+}
+
+fn choose(known: &[u32], wanted: &str) -> Result<Vec<u32>, String> {
+    let words = wanted.split([' ', ',']).filter(|word| !word.is_empty());
+    let one = |word: &str| word.parse().ok().filter(|a| known.contains(a)).ok_or(word.to_owned());
+    let mut chosen = words.map(one).collect::<Result<Vec<u32>, String>>().map_err(|word| {
+        let known: Vec<String> = known.iter().map(u32::to_string).collect();
+        format!("names `{word}`, but can be any of {}, or unset for those that are usual", known.join(", "))
+    })?;
     chosen.sort_unstable();
     chosen.dedup();
-    if chosen.is_empty() {
-        Err("ROCL_CUDA_ARCHS is empty; unset it, or name architectures, as 80,90".to_owned())
-    } else {
-        Ok(chosen)
-    }
+    if chosen.is_empty() { Err("is empty; unset it, or name architectures, as 80,90".to_owned()) } else { Ok(chosen) }
 }
 
 /// The text of a unit and of all files of this project that it includes.

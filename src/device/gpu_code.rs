@@ -3,7 +3,7 @@
 use super::launch::{CudaEntry, Kernel};
 use std::ffi::CStr;
 
-/// The version of the nvcc that made it, as `13.0.88`; none in a build without GPU code.
+/// The version of the nvcc that made it, as `12.9.41`; none in a build without GPU code.
 pub const NVCC: Option<&str> = option_env!("ROCL_NVCC_VERSION");
 
 /// The architectures it was made for, ascending, 80 being sm_80; none in a build without GPU code. The last is there as PTX too, which a
