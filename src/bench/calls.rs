@@ -50,7 +50,8 @@ pub fn kinds<T: Element>(run: &Pretraining<T>, filter: &Filter) -> Result<Vec<Ki
             && filter.shape.as_ref().is_none_or(|part| call.shape.contains(part))
     });
     if kinds.is_empty() {
-        return Err(Error::Usage(format!("no call of the step is like that; a step has: {names}")));
+        let wanted = [filter.only.as_deref(), filter.shape.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!("no call of the step is like {wanted}; a step has {names}")));
     }
     Ok(kinds)
 }
