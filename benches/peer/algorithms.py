@@ -36,12 +36,12 @@ class Reference:
         adversary, attack = self.perturb(x1, x2, start)
         main, regularizer = self.gradients(x1, x2, adversary)
         self.update()
-        return torch.stack([loss.detach().float() for loss in (main, regularizer, attack)])
+        return torch.stack([loss.detach() for loss in (main, regularizer, attack)])
 
     def perturb(self, x1, x2, start):
         """The adversary, and the attack's loss at the last step."""
         target = x2 if self.recipe.attack_to == "other" else x1
-        x, loss = start, torch.zeros((), device=x1.device)
+        x, loss = start, x1.new_zeros(())
         self.network.eval()
         with self.attacking(target) as fixed:
             for _ in range(self.recipe.attack_steps):

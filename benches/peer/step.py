@@ -45,7 +45,7 @@ class Inputs:
     def load_into(self, network):
         """Every parameter and statistic has to be there, and none besides; PyTorch's counters of batches stay."""
         kinds = ("parameters/", "statistics/")
-        given = {name.split("/", 1)[1].replace("/", "."): tensor for name, tensor in self.tensors.items() if name.startswith(kinds)}
+        given = {name.split("/", 1)[1].replace("/", ".", 1): tensor for name, tensor in self.tensors.items() if name.startswith(kinds)}
         counters = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
         network.load_state_dict(counters | given, strict=True)
 
