@@ -1,4 +1,4 @@
-"""One step of RoCL's pretraining (Algorithm 1 of the paper) on two views that are there already: the reference's way, and the engine's."""
+"""A step of RoCL's pretraining (Algorithm 1 of the paper), from two given views: the reference's way and the engine's."""
 
 import contextlib
 
@@ -145,7 +145,7 @@ class Ours(Reference):
         return torch.add(x, gradient.sign(), alpha=step_size).clamp_(low, high)
 
     def gradients(self, x1, x2, adversary):
-        """Main loss and regulariser, and the gradient of their sum; a pass is propagated back before the next, which halves what is kept."""
+        """Main loss and regulariser, and the gradient of their sum; one pass after the other, so that less is kept."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for pass_of in (self.regularizer, self.main):

@@ -18,7 +18,9 @@ class Released:
 
     def __init__(self, source, recipe, arithmetic):
         if recipe.groups > 1 or not recipe.detach_keys or arithmetic.dtype is not None:
-            raise ValueError("the released code has one group per process, detached keys and no 16-bit mode; choose such a recipe and precision")
+            raise ValueError(
+                "the released code has one group per process, detached keys and no 16-bit mode; change recipe or precision"
+            )
         if recipe.hidden != 32 * recipe.width or recipe.projection != 128:
             raise ValueError("the released code's projector has 32 * width hidden units and 128 outputs; choose such a recipe")
         send = torch.Tensor.cuda
@@ -57,10 +59,16 @@ class Released:
         """Losses as in algorithms.Reference, the attack's unknown."""
         target = x2 if self.recipe.attack_to == "other" else x1
         adversary, regularizer = self.attack.get_loss(
-            original_images=x1, target=target, optimizer=self.optimizer, weight=self.recipe.lamda, random_start=self.recipe.random_start
+            original_images=x1,
+            target=target,
+            optimizer=self.optimizer,
+            weight=self.recipe.lamda,
+            random_start=self.recipe.random_start,
         )
         outputs = self.network["projector"](self.network["model"](torch.cat((x1, x2, adversary))))
-        similarity, _ = self.authors.loss.pairwise_similarity(outputs, temperature=self.recipe.temperature, multi_gpu=False, adv_type="Rep")
+        similarity, _ = self.authors.loss.pairwise_similarity(
+            outputs, temperature=self.recipe.temperature, multi_gpu=False, adv_type="Rep"
+        )
         main = self.authors.loss.NT_xent(similarity, "Rep")
         self.optimizer.zero_grad()
         (main + regularizer).backward()

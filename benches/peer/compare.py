@@ -64,8 +64,9 @@ def run(command, arguments):
         raise Failure(f"cannot be started ({error.strerror})") from error
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}, nothing said"]
-        # Our own programs end in a sentence; a traceback in its last line.
-        raise Failure(lines[-1].removeprefix("error: "))
+        # Our own programs say a sentence; a traceback says most in its last line.
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise Failure(said[-1] if said else lines[-1])
     try:
         return json.loads(done.stdout)
     except json.JSONDecodeError as error:
@@ -113,9 +114,19 @@ def alternate(arguments, inputs):
 
 def machine(contenders):
     """What the figures hold for."""
-    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
     devices = {done["device"] for contender in contenders for done in contender.runs if isinstance(done.get("device"), str)}
-    versions = next((done["versions"] for contender in contenders for done in contender.runs if "versions" in done and contender.name != "engine"), {})
+    versions = next(
+        (
+            done["versions"]
+            for contender in contenders
+            for done in contender.runs
+            if "versions" in done and contender.name != "engine"
+        ),
+        {},
+    )
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -127,7 +138,9 @@ def machine(contenders):
 
 def commit():
     """The commit of this checkout, with a mark if there are changes; none outside a repository."""
-    described = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True)
+    described = subprocess.run(
+        ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True
+    )
     return described.stdout.strip() or None
 
 
@@ -165,14 +178,28 @@ def parse():
     parser.add_argument("--engine", type=Path, required=True, metavar="PATH", help="the program rocl")
     parser.add_argument("--python", default=sys.executable, help="a Python with PyTorch, for the peers (default: this one)")
     parser.add_argument("--authors", type=Path, metavar="PATH", help="a checkout of the authors' code: times that, too")
-    parser.add_argument("--peer", action="append", metavar="SPEC", help="such as ours+fold+channels-last+compile; again for more (default: several)")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        metavar="SPEC",
+        help="such as ours+fold+channels-last+compile; again for more (default: several)",
+    )
     parser.add_argument("--recipe", default="reference", help="(default: reference)")
     sizes = [("--width", 64, "channels of the stem"), ("--batch-size", 32, "images"), ("--attack-steps", 7, "steps of PGD")]
-    counts = [("--rounds", 5, "times that each contender runs"), ("--steps", 5, "timed steps of a run"), ("--warmup", 2, "steps before them")]
-    limits = [("--threads", len(os.sched_getaffinity(0)), "CPU threads of each"), ("--timeout", 3600, "seconds that a run may take")]
+    counts = [
+        ("--rounds", 5, "times that each contender runs"),
+        ("--steps", 5, "timed steps of a run"),
+        ("--warmup", 2, "steps before them"),
+    ]
+    limits = [
+        ("--threads", len(os.sched_getaffinity(0)), "CPU threads of each"),
+        ("--timeout", 3600, "seconds that a run may take"),
+    ]
     for name, default, what in sizes + counts + limits:
         parser.add_argument(name, type=int, default=default, metavar="N", help=f"{what} (default: {default})")
-    parser.add_argument("--precision", choices=["fp32", "tf32", "fp16", "bf16"], default="fp32", help="of all contenders (default: fp32)")
+    parser.add_argument(
+        "--precision", choices=["fp32", "tf32", "fp16", "bf16"], default="fp32", help="of all contenders (default: fp32)"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: cpu)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the comparison as JSON")
     arguments = parser.parse_args()

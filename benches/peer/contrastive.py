@@ -7,8 +7,9 @@ TINY = 1e-8
 
 
 def nt_xent(z, views, temperature, groups=1, detach_keys=True):
-    """Contrastive loss of embeddings `[views * batch, d]`, view after view, in f32 at least; the mean over independent groups of images."""
-    rows = (z.float() if z.dtype in (torch.float16, torch.bfloat16) else z).unflatten(0, (views, groups, -1)).transpose(0, 1).flatten(1, 2)
+    """Contrastive loss of `[views * batch, d]`, view after view, in f32 at least; the mean over independent groups of images."""
+    z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+    rows = z.unflatten(0, (views, groups, -1)).transpose(0, 1).flatten(1, 2)
     unit = rows / (rows.norm(dim=2, keepdim=True) + TINY)
     keys = unit.detach() if detach_keys else unit
     # Autocast would have the products in 16 bits.

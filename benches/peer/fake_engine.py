@@ -25,7 +25,11 @@ def main():
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     table = tomllib.loads((RECIPES / f"{arguments.recipe}@1.toml").read_text())
-    table["network"]["width"], table["train"]["batch_size"], table["attack"]["steps"] = arguments.width, arguments.batch_size, arguments.attack_steps
+    table["network"]["width"], table["train"]["batch_size"], table["attack"]["steps"] = (
+        arguments.width,
+        arguments.batch_size,
+        arguments.attack_steps,
+    )
     recipe = Recipe.from_table(table)
     step = Reference(Network(recipe), recipe, Arithmetic())
     x1, x2 = (torch.rand(recipe.batch_size, 3, 32, 32) for _ in range(2))
@@ -41,7 +45,17 @@ def main():
         save_file(tensors, arguments.dump, {"schema": "1", "recipe": json.dumps(table), "losses": json.dumps(losses)})
     samples = timed(step, x1, x2, arguments.repeat, x1.device)
     times = {"median": sorted(samples)[len(samples) // 2], "min": min(samples), "max": max(samples), "samples": samples}
-    print(json.dumps({"schema": 1, "kind": "step", "step": times, "losses": losses, "peak_memory": {"device_bytes": 0, "resident_bytes": 2**20}}))
+    print(
+        json.dumps(
+            {
+                "schema": 1,
+                "kind": "step",
+                "step": times,
+                "losses": losses,
+                "peak_memory": {"device_bytes": 0, "resident_bytes": 2**20},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ class Recipe:
     @classmethod
     def from_table(cls, table):
         """From a recipe as in recipes/*.toml, complete. ValueError for one that has no peer."""
-        network, attack, loss, optimizer, schedule = (table[key] for key in ("network", "attack", "loss", "optimizer", "schedule"))
+        network, attack, loss, optimizer, schedule = (
+            table[key] for key in ("network", "attack", "loss", "optimizer", "schedule")
+        )
         wanted = [
             (table["train"]["method"], "rocl", "train.method"),
             (attack["loss"], "similarity", "attack.loss"),

@@ -7,11 +7,12 @@ RESAMPLES = 10_000
 
 # Relative difference allowed between losses of the first step: (main and regulariser, attack).
 #
-# fp32: sums in another order differ by 1e-6 and less, but now and then put a ReLU's or a gradient's sign on the other side of zero, after which
-# the attack goes its own way; its adversary is as good, and main loss and regulariser hardly see it.
-# tf32 and fp16 have 11 bits of mantissa, bf16 8: half a unit in the last place is 5e-4 and 4e-3 of a cosine, of which a loss averages many.
+# fp32: sums in another order differ by 1e-6 and less, but now and then put a ReLU's input or a gradient on the other side of zero;
+# then the attack goes its own way, to as good an adversary, which main loss and regulariser hardly see.
+# tf32 and fp16 have 11 bits of mantissa, bf16 8: rounding moves a cosine by 5e-4 or 4e-3, and a loss averages many.
+# (Measured in PyTorch on trained weights, width 8, 4 images: 6e-4 in either.)
 TOLERANCES = {"fp32": (1e-4, 1e-3), "tf32": (2e-3, 2e-3), "fp16": (2e-3, 2e-3), "bf16": (1e-2, 1e-2)}
-# Where the engine's random start is not known, attacks begin at different points.
+# Where the engine's random start is not known, attacks begin at different points. (Among ten starts from the same weights: 4e-3.)
 OTHER_START = 1e-2
 
 
@@ -63,7 +64,9 @@ def disagreements(truth, peers, precision):
             difference = abs(theirs - ours) / max(abs(ours), 1e-30)
             # Not a number is a disagreement.
             if not difference <= tolerance:
-                found.append(f"{peer.name}: {loss} loss is {theirs:.6g}, the engine's {ours:.6g}; they may be {tolerance:.0e} apart")
+                found.append(
+                    f"{peer.name}: {loss} loss is {theirs:.6g}, the engine's {ours:.6g}; they may be {tolerance:.0e} apart"
+                )
     return found
 
 
@@ -75,7 +78,16 @@ def ratios(contenders):
         per_round = [theirs / ours for theirs, ours in zip(peer.medians(), engine.medians())]
         interval = bootstrap(per_round)
         median = statistics.median(per_round)
-        rows.append({"peer": peer.name, "median": median, "min": min(per_round), "max": max(per_round), "interval_95": interval, "rounds": per_round})
+        rows.append(
+            {
+                "peer": peer.name,
+                "median": median,
+                "min": min(per_round),
+                "max": max(per_round),
+                "interval_95": interval,
+                "rounds": per_round,
+            }
+        )
     return rows
 
 
@@ -90,17 +102,28 @@ def table(result, contenders):
     """The comparison in lines, for people."""
     settings, on = result["settings"], result["machine"]
     where = "device" if settings["device"] == "cuda" else "resident"
-    about = ", ".join(f"{key.replace('_', ' ')} {settings[key]}" for key in ("width", "batch_size", "attack_steps", "threads", "precision"))
+    about = ", ".join(
+        f"{key.replace('_', ' ')} {settings[key]}" for key in ("width", "batch_size", "attack_steps", "threads", "precision")
+    )
     rows = [["", "ms/step", "min", "max", f"MiB {where}", "times the engine's", "95 %"]]
     by_name = {ratio["peer"]: ratio for ratio in result["ratios"]}
     for contender in (contender for contender in contenders if not contender.failed):
         summary, peak, ratio = contender.summary(), contender.peak(where), by_name.get(contender.name)
-        row = [contender.name, *(f"{1000 * summary[key]:.2f}" for key in ("median", "min", "max")), f"{peak / 2**20:.0f}" if peak else "?"]
+        row = [
+            contender.name,
+            *(f"{1000 * summary[key]:.2f}" for key in ("median", "min", "max")),
+            f"{peak / 2**20:.0f}" if peak else "?",
+        ]
         low, high = ratio["interval_95"] if ratio else (0, 0)
         rows.append(row + ([f"{ratio['median']:.3f}", f"{low:.3f} … {high:.3f}"] if ratio else ["1", ""]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [f"{on['gpu'] or on['cpu']}: {about}; {settings['rounds']} rounds of {settings['steps']} steps", ""]
-    lines += ["  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in rows]
+    lines += [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]
     lines += [f"{contender.name}: failed: {contender.failed}" for contender in contenders if contender.failed]
     lines += ["", *(f"losses disagree: {sentence}" for sentence in result["disagreements"])]
     if result["ratios"]:

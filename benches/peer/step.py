@@ -30,14 +30,14 @@ MODES = ["eager", "compile", "graph", "compile-graph"]
 class Inputs:
     """A step's weights and views from `rocl bench step --dump`, and its recipe.
 
-    Tensors: `parameters/<name>` and `statistics/<name>`, named and laid out as in a checkpoint; `x1`, `x2` and, for a random start, `start`,
-    `[batch, 32, 32, 3]` in f32. Metadata: `recipe`, as JSON.
+    Tensors: `parameters/<name>` and `statistics/<name>`, named and laid out as in a checkpoint; `x1`, `x2` and, where the
+    attack begins at random, `start`, `[batch, 32, 32, 3]` in f32. Metadata: `recipe`, as JSON.
     """
 
     def __init__(self, path):
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
-            self.tensors = {name: file.get_tensor(name) for name in file.keys()}
+            self.tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if "recipe" not in meta or not {"x1", "x2"} <= self.tensors.keys():
             raise ValueError(f"{path} is no step's inputs; give a file of rocl bench step --dump")
         self.recipe = Recipe.from_table(json.loads(meta["recipe"]))
@@ -45,7 +45,9 @@ class Inputs:
     def load_into(self, network):
         """Every parameter and statistic has to be there, and none besides; PyTorch's counters of batches stay."""
         kinds = ("parameters/", "statistics/")
-        given = {name.split("/", 1)[1].replace("/", ".", 1): tensor for name, tensor in self.tensors.items() if name.startswith(kinds)}
+        given = {
+            name.split("/", 1)[1].replace("/", ".", 1): tensor for name, tensor in self.tensors.items() if name.startswith(kinds)
+        }
         counters = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
         network.load_state_dict(counters | given, strict=True)
 
@@ -115,7 +117,12 @@ def measure(arguments):
         **{key: getattr(arguments, key) for key in ("mode", "precision", "fold", "channels_last", "threads", "warmup")},
         "recipe": dataclasses.asdict(recipe),
         "device": torch.cuda.get_device_name() if arithmetic.device.type == "cuda" else "cpu",
-        "versions": {"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "python": sys.version.split()[0]},
+        "versions": {
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "python": sys.version.split()[0],
+        },
         "step": {"median": statistics.median(samples), "min": min(samples), "max": max(samples), "samples": samples},
         "peak_memory": memory.peak(),
         "losses": {"main": main, "regularizer": regularizer, "attack": attack},
@@ -124,7 +131,7 @@ def measure(arguments):
 
 
 def first_start(recipe, x1, given):
-    """Where the first step's attack begins, and a word for it. Only with "drawn" do the losses depend on PyTorch's random numbers."""
+    """Where the first step's attack begins, and a word for it. With "drawn" alone do losses depend on PyTorch's random numbers."""
     if not recipe.random_start:
         return "image", x1
     if given is not None:
@@ -135,17 +142,27 @@ def first_start(recipe, x1, given):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--algorithm", choices=["reference", "ours"], default="reference", help="(default: reference)")
-    parser.add_argument("--authors", type=Path, metavar="PATH", help="time the authors' released code itself, in this checkout of it")
-    parser.add_argument("--mode", choices=MODES, default="eager", help="torch.compile, a CUDA graph of the whole step, or both (default: eager)")
+    parser.add_argument(
+        "--authors", type=Path, metavar="PATH", help="time the authors' released code itself, in this checkout of it"
+    )
+    parser.add_argument(
+        "--mode", choices=MODES, default="eager", help="torch.compile, a CUDA graph of the whole step, or both (default: eager)"
+    )
     parser.add_argument("--precision", choices=list(PRECISIONS), default="fp32", help="16-bit ones by autocast (default: fp32)")
     parser.add_argument("--channels-last", action="store_true", help="images and filters as NHWC")
-    parser.add_argument("--fold", action="store_true", help="fold batch normalisation into the convolutions for the attack; with ours")
+    parser.add_argument(
+        "--fold", action="store_true", help="fold batch normalisation into the convolutions for the attack; with ours"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: cpu)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), metavar="N", help="CPU threads (default: all cores)"
+    )
     parser.add_argument("--steps", type=int, default=5, metavar="N", help="timed steps (default: 5)")
     parser.add_argument("--warmup", type=int, default=1, metavar="N", help="steps after the first and before those (default: 1)")
     parser.add_argument("--inputs", type=Path, metavar="FILE", help="weights, views and recipe of rocl bench step --dump")
-    parser.add_argument("--recipe", choices=["reference", "paper"], default="reference", help="without --inputs (default: reference)")
+    parser.add_argument(
+        "--recipe", choices=["reference", "paper"], default="reference", help="without --inputs (default: reference)"
+    )
     parser.add_argument("--arch", choices=list(ARCHITECTURES), help="in place of the recipe's")
     for name, what in [("--width", "channels of the stem"), ("--batch-size", "images"), ("--attack-steps", "steps of PGD")]:
         parser.add_argument(name, type=int, metavar="N", help=f"{what}, in place of the recipe's")
@@ -169,7 +186,8 @@ def main():
         with contextlib.redirect_stdout(sys.stderr):
             result = measure(arguments)
     except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
-        sys.exit(f"error: {error}")
+        # Some messages are pages long; the driver shows one line.
+        sys.exit(f"error: {' '.join(str(error).split())[:300]}")
     print(json.dumps(result))
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from safetensors.torch import load_file
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SHARED = Path(os.environ.get("ROCL_SHARED", ROOT.parent / "shared"))
-VARIANTS = {"ours": (Ours, {}), "ours, folded": (Ours, {"fold": True})}
+VARIANTS = {"ours": Ours, "ours, folded": partial(Ours, fold=True)}
 
 
 def setUpModule():
@@ -66,8 +67,14 @@ class Contrastive(unittest.TestCase):
             rows = [[value / (math.hypot(*row) + 1e-8) for value in row] for row in z.tolist()]
             total = 0.0
             for query in range(n * count):
-                same = [other for other in range(n * count) if other % count // (count // groups) == query % count // (count // groups)]
-                weights = {k: math.exp(sum(a * b for a, b in zip(rows[query], rows[k])) / temperature) for k in same if k != query}
+                same = [
+                    other
+                    for other in range(n * count)
+                    if other % count // (count // groups) == query % count // (count // groups)
+                ]
+                weights = {
+                    k: math.exp(sum(a * b for a, b in zip(rows[query], rows[k])) / temperature) for k in same if k != query
+                }
                 positives = [weights[k] for k in weights if k % count == query % count]
                 self.assertEqual(len(positives), n - 1)
                 total -= sum(math.log(w / (sum(weights.values()) + 1e-8) + 1e-8) for w in positives)
@@ -104,9 +111,9 @@ class Steps(unittest.TestCase):
         }
         for about, recipe in recipes.items():
             truth_losses, truth_adversary, truth = self.two_steps(Reference, recipe)
-            for name, (cls, options) in VARIANTS.items():
+            for name, make in VARIANTS.items():
                 with self.subTest(recipe=about, variant=name):
-                    losses, adversary, state = self.two_steps(lambda *parts: cls(*parts, **options), recipe)
+                    losses, adversary, state = self.two_steps(make, recipe)
                     self.assertLess((losses - truth_losses).abs().max(), 1e-9)
                     self.assertLess((adversary - truth_adversary).abs().max(), 1e-9)
                     for key, tensor in truth.items():
@@ -137,7 +144,9 @@ class Steps(unittest.TestCase):
     def test_foreach_lars_is_lars(self):
         recipe, generator = small(), torch.Generator().manual_seed(0)
         shapes = [(3, 4), (5,), (2, 2, 3, 3)]
-        values = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes] + [torch.zeros(4, dtype=torch.float64)]
+        values = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes] + [
+            torch.zeros(4, dtype=torch.float64)
+        ]
         gradients = [[torch.randn(value.shape, generator=generator, dtype=torch.float64) for value in values] for _ in range(3)]
         results = []
         for make in (Lars, lambda parameters, recipe: ForeachLars(parameters, recipe, lambda function: function)):
@@ -156,17 +165,14 @@ class Steps(unittest.TestCase):
         x1, x2 = views(dtype=torch.float32)
         truth = Reference(random_network(recipe, torch.float32), recipe, Arithmetic())(x1, x2, x1)
         for precision in ("bf16", "fp16"):
-            for cls, options in [(Reference, {}), *VARIANTS.values()]:
-                losses = cls(random_network(recipe, torch.float32), recipe, Arithmetic(precision), **options)(x1, x2, x1)
+            for make in (Reference, *VARIANTS.values()):
+                losses = make(random_network(recipe, torch.float32), recipe, Arithmetic(precision))(x1, x2, x1)
                 # The driver's own tolerance for bf16, whose cosines are 4e-3 off at most.
                 self.assertLess(((losses - truth) / truth).abs().max(), 1e-2)
 
 
 class Recordings(unittest.TestCase):
     """Against what the authors' classes computed."""
-
-    def steps(self):
-        return {"reference": (Reference, {}), **VARIANTS}.items()
 
     def recipe(self, path):
         return small(width=8, hidden=256, random_start=False), load_file(path)
@@ -196,10 +202,10 @@ class Recordings(unittest.TestCase):
     def check_first_step(self, path):
         recipe, golden = self.recipe(path)
         x1, x2, adversary = golden["in/x1"], golden["in/x2"], golden["attack/x_traj"][-1]
-        for name, (cls, options) in self.steps():
+        for name, make in {"reference": Reference, **VARIANTS}.items():
             with self.subTest(variant=name, recording=path.name):
                 network = self.network(recipe, golden)
-                step = cls(network, recipe, Arithmetic(), **options)
+                step = make(network, recipe, Arithmetic())
                 found, loss = step.perturb(x1, x2, x1)
                 # A flipped ReLU changes few pixels, and the loss that the attack reaches hardly.
                 self.assertLess(((found - adversary).abs() > recipe.step_size / 2).double().mean(), 1e-3)
@@ -258,7 +264,9 @@ class Driver(unittest.TestCase):
         for median in medians:
             times = {"median": median, "min": median, "max": median, "samples": [median]}
             named = dict(zip(("main", "regularizer", "attack"), losses))
-            contender.add({"step": times, "losses": named, "peak_memory": {"device_bytes": None, "resident_bytes": 1}, "start": start})
+            contender.add(
+                {"step": times, "losses": named, "peak_memory": {"device_bytes": None, "resident_bytes": 1}, "start": start}
+            )
         return contender
 
     def test_ratios_are_of_the_same_round_and_the_fastest_comes_first(self):
@@ -267,14 +275,17 @@ class Driver(unittest.TestCase):
         failed = Contender("failed", [])
         failed.failed = "no compiler"
         first, second = ratios([engine, slow, failed, fast])
-        self.assertEqual((first["peer"], first["median"], first["min"], first["max"], first["interval_95"]), ("fast", 1.5, 1.5, 1.5, [1.5, 1.5]))
+        self.assertEqual(
+            (first["peer"], first["median"], first["min"], first["max"], first["interval_95"]),
+            ("fast", 1.5, 1.5, 1.5, [1.5, 1.5]),
+        )
         self.assertEqual((second["peer"], second["rounds"]), ("slow", [3.0, 3.0, 3.0]))
 
     def test_the_interval_narrows_with_more_rounds(self):
         samples = [[1 + 0.1 * n / (count - 1) for n in range(count)] for count in (5, 201)]
         (low, high), (closer_low, closer_high) = map(bootstrap, samples)
         self.assertTrue(1 <= low < closer_low < 1.05 < closer_high < high <= 1.1)
-        # Of evenly spread values the median's standard error is the range over 2 sqrt(n); 1.96 of it on either side, within a quarter.
+        # The median of evenly spread values has a standard error of range / (2 sqrt(n)); 1.96 of it on either side, within a quarter.
         self.assertAlmostEqual(closer_high - closer_low, 1.96 * 0.1 / math.sqrt(201), delta=0.25 * 0.0138)
 
     def test_losses_that_differ_are_named(self):
@@ -290,7 +301,9 @@ class Driver(unittest.TestCase):
         """With a stand-in for the engine, from its weights to the exit code; one of the peers cannot run."""
         with tempfile.TemporaryDirectory() as folder:
             engine, out = Path(folder) / "rocl", Path(folder) / "results/comparison.json"
-            engine.write_text(f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(HERE)!r})\nfrom fake_engine import main\nmain()\n")
+            engine.write_text(
+                f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(HERE)!r})\nfrom fake_engine import main\nmain()\n"
+            )
             engine.chmod(0o755)
             sizes = ["--width", "4", "--batch-size", "4", "--threads", "1", "--rounds", "1", "--steps", "1", "--warmup", "0"]
             peers = ["--peer", "ours+fold+channels-last", "--peer", "ours+graph"]
@@ -300,7 +313,9 @@ class Driver(unittest.TestCase):
             self.assertIn("ours+graph: failed: CUDA graphs need --device cuda", done.stdout)
             result = json.loads(out.read_text())
             self.assertEqual([contender["status"][:6] for contender in result["contenders"]], ["ok", "ok", "failed"])
-            self.assertEqual(([row["peer"] for row in result["ratios"]], result["disagreements"]), (["ours+fold+channels-last"], []))
+            self.assertEqual(
+                ([row["peer"] for row in result["ratios"]], result["disagreements"]), (["ours+fold+channels-last"], [])
+            )
             self.assertEqual(result["contenders"][1]["runs"][0]["start"], "given")
 
 

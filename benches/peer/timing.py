@@ -1,6 +1,7 @@
 """Times and memory of a step, and a step as one CUDA graph."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -72,7 +73,7 @@ def resident(key):
 
 
 def timed(step, x1, x2, steps, device):
-    """Seconds of each of `steps` steps, the draw of the attack's start among them. On CUDA between events, steps queued without a wait."""
+    """Seconds of each of `steps` steps, the draw of the start included. On CUDA between events, steps queued without a wait."""
 
     def one():
         step(x1, x2, step.draw_start(x1))
@@ -82,11 +83,11 @@ def timed(step, x1, x2, steps, device):
         for _ in range(steps):
             one()
             times.append(time.perf_counter())
-        return [end - begin for begin, end in zip(times, times[1:])]
+        return [end - begin for begin, end in pairwise(times)]
     events = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]
     events[0].record()
     for event in events[1:]:
         one()
         event.record()
     torch.cuda.synchronize()
-    return [begin.elapsed_time(end) / 1000 for begin, end in zip(events, events[1:])]
+    return [begin.elapsed_time(end) / 1000 for begin, end in pairwise(events)]
