@@ -4,7 +4,8 @@ import torch
 
 PRECISIONS = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-# For fp16, times the batch size: keeps the attack's gradients clear of both ends of the range. Only their sign counts: on trained weights all factors from 1 to 65536 give the same share of right ones.
+# For fp16, times the batch size: keeps the attack's gradients clear of both ends of the range. Only their sign
+# counts: on trained weights all factors from 1 to 65536 give the same share of right ones.
 ATTACK_SCALE = 256.0
 # Where a step may not look at its gradients (in a CUDA graph); what GradScaler begins with.
 FIXED_SCALE = 65536.0
@@ -34,7 +35,7 @@ class Arithmetic:
             raise ValueError("tf32 is for CUDA devices; give --precision fp32")
         self.dtype, self.device = PRECISIONS[precision], torch.device(device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        # Convolutions in tf32 are PyTorch's default, so fp32 has to be asked for; by the old switches, since torch.compile reads those.
+        # PyTorch's default for convolutions is tf32, so fp32 has to be asked for; by the old switches, which torch.compile reads.
         for switch in (torch.backends.cuda.matmul, torch.backends.cudnn):
             switch.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True

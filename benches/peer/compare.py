@@ -144,18 +144,28 @@ def commit():
     return described.stdout.strip() or None
 
 
+def recorded_losses(path):
+    """The engine's losses in the step that it dumped: metadata at the head of a safetensors file."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        losses = json.loads(header["__metadata__"]["losses"])
+        return {name: float(losses[name]) for name in ("main", "regularizer", "attack")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure(f"its --dump file has no losses ({type(error).__name__}: {error})") from error
+
+
 def compare(arguments):
     """The comparison as a JSON object, its contenders, and where losses disagree."""
     began, load = datetime.now(UTC), os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "step.safetensors"
-        first = run([*engine_command(arguments, 1, 1), "--dump", str(inputs)], arguments)
-        if not inputs.is_file():
-            raise Failure("wrote no --dump file")
+        run([*engine_command(arguments, 1, 1), "--dump", str(inputs)], arguments)
+        losses = recorded_losses(inputs)
         contenders = alternate(arguments, inputs)
     if contenders[0].failed:
         raise Failure(contenders[0].failed)
-    differences = disagreements(first["losses"], contenders[1:], arguments.precision)
+    differences = disagreements(losses, contenders[1:], arguments.precision)
     keys = ("recipe", "width", "batch_size", "attack_steps", "threads", "precision", "device", "steps", "warmup", "rounds")
     result = {
         "schema": 1,
@@ -165,7 +175,7 @@ def compare(arguments):
         "commit": commit(),
         "machine": machine(contenders) | {"load_before": load, "load_after": os.getloadavg()},
         "settings": {key: getattr(arguments, key) for key in keys},
-        "losses": first["losses"],
+        "losses": losses,
         "disagreements": differences,
         "contenders": [contender.record() for contender in contenders],
         "ratios": ratios(contenders),

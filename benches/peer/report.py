@@ -7,8 +7,8 @@ RESAMPLES = 10_000
 
 # Relative difference allowed between losses of the first step: (main and regulariser, attack).
 #
-# fp32: sums in another order differ by 1e-6 and less, but now and then put a ReLU's input or a gradient on the other side of zero;
-# then the attack goes its own way, to as good an adversary, which main loss and regulariser hardly see.
+# fp32: sums in another order differ by 1e-6 and less, but now and then put a ReLU's input or a gradient across zero; then
+# the attack goes its own way, to as good an adversary, which main loss and regulariser hardly see.
 # tf32 and fp16 have 11 bits of mantissa, bf16 8: rounding moves a cosine by 5e-4 or 4e-3, and a loss averages many.
 # (Measured in PyTorch on trained weights, width 8, 4 images: 6e-4 in either.)
 TOLERANCES = {"fp32": (1e-4, 1e-3), "tf32": (2e-3, 2e-3), "fp16": (2e-3, 2e-3), "bf16": (1e-2, 1e-2)}

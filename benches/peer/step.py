@@ -131,7 +131,7 @@ def measure(arguments):
 
 
 def first_start(recipe, x1, given):
-    """Where the first step's attack begins, and a word for it. With "drawn" alone do losses depend on PyTorch's random numbers."""
+    """Where the first step's attack begins, and a word for it. After "drawn" the losses depend on PyTorch's random numbers."""
     if not recipe.random_start:
         return "image", x1
     if given is not None:

@@ -285,7 +285,7 @@ class Driver(unittest.TestCase):
         samples = [[1 + 0.1 * n / (count - 1) for n in range(count)] for count in (5, 201)]
         (low, high), (closer_low, closer_high) = map(bootstrap, samples)
         self.assertTrue(1 <= low < closer_low < 1.05 < closer_high < high <= 1.1)
-        # The median of evenly spread values has a standard error of range / (2 sqrt(n)); 1.96 of it on either side, within a quarter.
+        # The median of evenly spread values has standard error range / (2 sqrt(n)); 1.96 of it either way, give or take a quarter.
         self.assertAlmostEqual(closer_high - closer_low, 1.96 * 0.1 / math.sqrt(201), delta=0.25 * 0.0138)
 
     def test_losses_that_differ_are_named(self):
