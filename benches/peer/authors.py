@@ -1,6 +1,5 @@
 """A step of the authors' released code: its encoder, projector, losses and attack as they are, from a checkout."""
 
-import contextlib
 import sys
 from pathlib import Path
 
@@ -44,12 +43,13 @@ class Released:
             regularize=recipe.regularize_to,
         )
 
-    def draw_start(self, _x1):
-        """Nothing: the attack draws it."""
+    def draw_start(self, x1):
+        """No start: the attack draws its own."""
+        return x1
 
     def first(self, x1, x2, start):
-        """A step whose attack begins at `start` and whose attack's loss, which the code keeps to itself, is returned."""
-        with noise_given(start - x1), gradients_logged() as log:
+        """A step that returns the attack's loss, too, which the code keeps to itself."""
+        with gradients_logged() as log:
             losses = self(x1, x2, start)
         if log:
             losses[2] = log[-1][1]
@@ -74,14 +74,3 @@ class Released:
         (main + regularizer).backward()
         self.optimizer.step()
         return torch.stack([main.detach(), regularizer.detach(), torch.full_like(main.detach(), torch.nan)])
-
-
-@contextlib.contextmanager
-def noise_given(noise):
-    """Uniform noise is `noise`."""
-    drawn = torch.Tensor.uniform_
-    torch.Tensor.uniform_ = lambda tensor, *_: tensor.copy_(noise)
-    try:
-        yield
-    finally:
-        torch.Tensor.uniform_ = drawn

@@ -10,15 +10,18 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
 from report import Contender, disagreements, ratios, table
 
 HERE = Path(__file__).parent
+RECIPES = HERE.parents[1] / "recipes"
 MODES = ["compile", "graph", "compile-graph"]
 FLAGS = ["fold", "channels-last"]
 # On any device, and on CUDA besides.
@@ -73,9 +76,9 @@ def run(command, arguments):
         raise Failure(f"printed no JSON ({error})") from error
 
 
-def engine_command(arguments, repeat, warmup):
+def engine_command(arguments, recipe, repeat, warmup):
     values = {
-        "recipe": arguments.recipe,
+        "recipe": recipe,
         "width": arguments.width,
         "batch-size": arguments.batch_size,
         "attack-steps": arguments.attack_steps,
@@ -95,9 +98,9 @@ def peer_command(arguments, spec, inputs):
     return [arguments.python, str(HERE / "step.py"), *peer_flags(spec, arguments.authors), *shared, *counts]
 
 
-def alternate(arguments, inputs):
+def alternate(arguments, recipe, inputs):
     """All contenders, the engine first, after all rounds of A B C A B C …"""
-    contenders = [Contender("engine", engine_command(arguments, arguments.steps, arguments.warmup))]
+    contenders = [Contender("engine", engine_command(arguments, recipe, arguments.steps, arguments.warmup))]
     contenders += [Contender(spec, peer_command(arguments, spec, inputs)) for spec in arguments.peer]
     for number in range(arguments.rounds):
         for contender in contenders:
@@ -144,28 +147,26 @@ def commit():
     return described.stdout.strip() or None
 
 
-def recorded_losses(path):
-    """The engine's losses in the step that it dumped: metadata at the head of a safetensors file."""
-    try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        losses = json.loads(header["__metadata__"]["losses"])
-        return {name: float(losses[name]) for name in ("main", "regularizer", "attack")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failure(f"its --dump file has no losses ({type(error).__name__}: {error})") from error
+def without_random_start(name):
+    """The text of a preset or a TOML file with attacks that begin at the image: random starts could not be repeated elsewhere."""
+    preset = RECIPES / f"{name}@1.toml"
+    text = (preset if preset.is_file() else Path(name)).read_text()
+    if tomllib.loads(text).get("attack", {}).get("random_start") is None:
+        raise ValueError(f"{name} has no attack.random_start; write it into the file")
+    return re.sub(r"^(\s*random_start\s*=\s*)true", r"\1false", text, flags=re.MULTILINE)
 
 
 def compare(arguments):
     """The comparison as a JSON object, its contenders, and where losses disagree."""
     began, load = datetime.now(UTC), os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder) / "step.safetensors"
-        run([*engine_command(arguments, 1, 1), "--dump", str(inputs)], arguments)
-        losses = recorded_losses(inputs)
-        contenders = alternate(arguments, inputs)
+        recipe, inputs = Path(folder) / "recipe.toml", Path(folder) / "step.safetensors"
+        recipe.write_text(without_random_start(arguments.recipe))
+        run([*engine_command(arguments, recipe, 1, 1), "--dump", str(inputs)], arguments)
+        contenders = alternate(arguments, recipe, inputs)
     if contenders[0].failed:
         raise Failure(contenders[0].failed)
-    differences = disagreements(losses, contenders[1:], arguments.precision)
+    differences = disagreements(contenders[1:], arguments.precision)
     keys = ("recipe", "width", "batch_size", "attack_steps", "threads", "precision", "device", "steps", "warmup", "rounds")
     result = {
         "schema": 1,
@@ -175,7 +176,6 @@ def compare(arguments):
         "commit": commit(),
         "machine": machine(contenders) | {"load_before": load, "load_after": os.getloadavg()},
         "settings": {key: getattr(arguments, key) for key in keys},
-        "losses": losses,
         "disagreements": differences,
         "contenders": [contender.record() for contender in contenders],
         "ratios": ratios(contenders),
@@ -194,7 +194,7 @@ def parse():
         metavar="SPEC",
         help="such as ours+fold+channels-last+compile; again for more (default: several)",
     )
-    parser.add_argument("--recipe", default="reference", help="(default: reference)")
+    parser.add_argument("--recipe", default="reference", help="a preset, or a TOML file (default: reference)")
     sizes = [("--width", 64, "channels of the stem"), ("--batch-size", 32, "images"), ("--attack-steps", 7, "steps of PGD")]
     counts = [
         ("--rounds", 5, "times that each contender runs"),
@@ -233,6 +233,9 @@ def main():
         result, contenders, differences = compare(arguments)
     except Failure as failure:
         print(f"error: the engine failed: {failure}", file=sys.stderr)
+        sys.exit(2)
+    except (OSError, ValueError) as error:
+        print(f"error: --recipe: {error}", file=sys.stderr)
         sys.exit(2)
     print(table(result, contenders))
     if arguments.out:

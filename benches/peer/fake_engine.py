@@ -3,12 +3,13 @@
 import argparse
 import json
 import tomllib
+from pathlib import Path
 
 import torch
 from algorithms import Reference
 from arithmetic import Arithmetic
 from network import Network
-from recipe import RECIPES, Recipe
+from recipe import Recipe
 from safetensors.torch import save_file
 from timing import timed
 
@@ -24,7 +25,7 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    table = tomllib.loads((RECIPES / f"{arguments.recipe}@1.toml").read_text())
+    table = tomllib.loads(Path(arguments.recipe).read_text())
     table["network"]["width"], table["train"]["batch_size"], table["attack"]["steps"] = (
         arguments.width,
         arguments.batch_size,
@@ -33,14 +34,12 @@ def main():
     recipe = Recipe.from_table(table)
     step = Reference(Network(recipe), recipe, Arithmetic())
     x1, x2 = (torch.rand(recipe.batch_size, 3, 32, 32) for _ in range(2))
-    start = step.draw_start(x1)
-    tensors = {"x1": x1, "x2": x2, "start": start}
-    tensors = {name: images.permute(0, 2, 3, 1).contiguous() for name, images in tensors.items()}
+    tensors = {name: images.permute(0, 2, 3, 1).contiguous() for name, images in [("x1", x1), ("x2", x2)]}
     for name, tensor in step.network.state_dict().items():
         kind = "statistics" if "running" in name else "parameters"
         if not name.endswith("num_batches_tracked"):
             tensors[f"{kind}/{name.replace('.', '/', 1)}"] = tensor.clone()
-    losses = dict(zip(("main", "regularizer", "attack"), step(x1, x2, start).tolist()))
+    losses = dict(zip(("main", "regularizer", "attack"), step(x1, x2, x1).tolist()))
     if arguments.dump:
         save_file(tensors, arguments.dump, {"schema": "1", "recipe": json.dumps(table), "losses": json.dumps(losses)})
     samples = timed(step, x1, x2, arguments.repeat, x1.device)

@@ -18,43 +18,14 @@ import torch
 from algorithms import Ours, Reference
 from arithmetic import PRECISIONS, Arithmetic
 from authors import Released
+from inputs import Inputs
 from network import Network
 from pytorch_model import ARCHITECTURES
-from recipe import Recipe, preset
-from safetensors import SafetensorError, safe_open
+from recipe import preset
+from safetensors import SafetensorError
 from timing import Captured, Memory, timed
 
 MODES = ["eager", "compile", "graph", "compile-graph"]
-
-
-class Inputs:
-    """A step's weights and views from `rocl bench step --dump`, and its recipe.
-
-    Tensors: `parameters/<name>` and `statistics/<name>`, named and laid out as in a checkpoint; `x1`, `x2` and, where the
-    attack begins at random, `start`, `[batch, 32, 32, 3]` in f32. Metadata: `recipe`, as JSON.
-    """
-
-    def __init__(self, path):
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            self.tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "recipe" not in meta or not {"x1", "x2"} <= self.tensors.keys():
-            raise ValueError(f"{path} is no step's inputs; give a file of rocl bench step --dump")
-        self.recipe = Recipe.from_table(json.loads(meta["recipe"]))
-
-    def load_into(self, network):
-        """Every parameter and statistic has to be there, and none besides; PyTorch's counters of batches stay."""
-        kinds = ("parameters/", "statistics/")
-        given = {
-            name.split("/", 1)[1].replace("/", ".", 1): tensor for name, tensor in self.tensors.items() if name.startswith(kinds)
-        }
-        counters = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
-        network.load_state_dict(counters | given, strict=True)
-
-    def images(self, name):
-        """A tensor of images as `[batch, 3, 32, 32]`; none where the file has none."""
-        images = self.tensors.get(name)
-        return None if images is None else images.permute(0, 3, 1, 2).contiguous()
 
 
 def build(arguments, recipe, arithmetic, compiles):
@@ -97,12 +68,11 @@ def measure(arguments):
     step, network = build(arguments, recipe, arithmetic, arguments.mode.startswith("compile"))
     if inputs:
         inputs.load_into(network)
-        x1, x2, start = (inputs.images(name) for name in ("x1", "x2", "start"))
+        x1, x2 = inputs.x1, inputs.x2
     else:
-        x1, x2, start = torch.rand(recipe.batch_size, 3, 32, 32), torch.rand(recipe.batch_size, 3, 32, 32), None
+        x1, x2 = (torch.rand(recipe.batch_size, 3, 32, 32) for _ in range(2))
     x1, x2 = arithmetic.placed(x1), arithmetic.placed(x2)
-    began, start = first_start(recipe, x1, None if start is None else arithmetic.placed(start))
-
+    start = step.draw_start(x1)
     if captured:
         step = Captured(step, x1, x2, start)
     main, regularizer, attack = getattr(step, "first", step)(x1, x2, start).tolist()
@@ -110,6 +80,8 @@ def measure(arguments):
     if not captured:
         memory.reset()
     samples = timed(step, x1, x2, arguments.steps, arithmetic.device)
+    # Before anything else is asked of PyTorch, which would load more of it.
+    peak_memory = memory.peak()
     return {
         "schema": 1,
         "kind": "peer",
@@ -124,19 +96,10 @@ def measure(arguments):
             "python": sys.version.split()[0],
         },
         "step": {"median": statistics.median(samples), "min": min(samples), "max": max(samples), "samples": samples},
-        "peak_memory": memory.peak(),
+        "peak_memory": peak_memory,
         "losses": {"main": main, "regularizer": regularizer, "attack": attack},
-        "start": began,
+        "engine_losses": inputs.losses if inputs else None,
     }
-
-
-def first_start(recipe, x1, given):
-    """Where the first step's attack begins, and a word for it. After "drawn" the losses depend on PyTorch's random numbers."""
-    if not recipe.random_start:
-        return "image", x1
-    if given is not None:
-        return "given", given
-    return "drawn", (x1 + torch.empty_like(x1).uniform_(-recipe.epsilon, recipe.epsilon)).clamp(0, 1)
 
 
 def parse():

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import tomllib
 import unittest
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ import torch
 from algorithms import Ours, Reference
 from arithmetic import Arithmetic
 from authors import Released
-from compare import peer_flags
+from compare import peer_flags, without_random_start
 from contrastive import nt_xent
+from inputs import Inputs
 from lars import ForeachLars, Lars
 from network import Folded, Network
 from recipe import preset
 from report import Contender, bootstrap, disagreements, ratios
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -234,14 +236,13 @@ class Recordings(unittest.TestCase):
         source = os.environ.get("ROCL_AUTHORS")
         if source is None:
             self.skipTest("skipped: ROCL_AUTHORS names no checkout of the authors' repository")
-        recipe = small()
+        recipe = small(random_start=False)
         x1, x2 = views(dtype=torch.float32)
-        start = (x1 + 0.01).clamp(0, 1)
         released = Released(Path(source), recipe, Arithmetic())
         network = Network(recipe)
         network.load_state_dict(released.network.state_dict())
-        truth = released.first(x1, x2, start)
-        losses = Reference(network, recipe, Arithmetic())(x1, x2, start)
+        truth = released.first(x1, x2, x1)
+        losses = Reference(network, recipe, Arithmetic())(x1, x2, x1)
         # The driver's tolerance for the attack in f32.
         self.assertLess(((losses - truth) / truth).abs().max(), 1e-3)
 
@@ -259,14 +260,13 @@ class Driver(unittest.TestCase):
         for wrong in ("theirs", "ours+faster", "released"):
             self.assertRaises(ValueError, peer_flags, wrong)
 
-    def contender(self, name, medians, losses=(4.0, 0.01, 1.9), start="given"):
+    def contender(self, name, medians, losses=(4.0, 0.01, 1.9)):
         contender = Contender(name, [name])
         for median in medians:
             times = {"median": median, "min": median, "max": median, "samples": [median]}
-            named = dict(zip(("main", "regularizer", "attack"), losses))
-            contender.add(
-                {"step": times, "losses": named, "peak_memory": {"device_bytes": None, "resident_bytes": 1}, "start": start}
-            )
+            found, engine = (dict(zip(("main", "regularizer", "attack"), values)) for values in (losses, (4.0, 0.01, 1.9)))
+            memory = {"device_bytes": None, "resident_bytes": 1}
+            contender.add({"step": times, "losses": found, "engine_losses": engine, "peak_memory": memory})
         return contender
 
     def test_ratios_are_of_the_same_round_and_the_fastest_comes_first(self):
@@ -285,17 +285,45 @@ class Driver(unittest.TestCase):
         samples = [[1 + 0.1 * n / (count - 1) for n in range(count)] for count in (5, 201)]
         (low, high), (closer_low, closer_high) = map(bootstrap, samples)
         self.assertTrue(1 <= low < closer_low < 1.05 < closer_high < high <= 1.1)
-        # The median of evenly spread values has standard error range / (2 sqrt(n)); 1.96 of it either way, give or take a quarter.
+        # The median of evenly spread values has standard error range / (2 sqrt(n)); 1.96 of it either way, to a quarter.
         self.assertAlmostEqual(closer_high - closer_low, 1.96 * 0.1 / math.sqrt(201), delta=0.25 * 0.0138)
 
     def test_losses_that_differ_are_named(self):
-        truth = {"main": 4.0, "regularizer": 0.01, "attack": 1.9}
         same = self.contender("same", [1.0], (4.0003, 0.01, 1.901))
         other = self.contender("other", [1.0], (4.001, 0.01, 1.9))
         unknown = self.contender("unknown", [1.0], (4.0, 0.01, math.nan))
-        drawn = self.contender("drawn", [1.0], (4.02, 0.01, 1.9), start="drawn")
-        found = disagreements(truth, [same, other, unknown, drawn], "fp32")
+        found = disagreements([same, other, unknown], "fp32")
         self.assertEqual([sentence.split(" loss is")[0] for sentence in found], ["other: main", "unknown: attack"])
+
+    def test_inputs_are_a_checkpoint_and_more(self):
+        recipe = small()
+        table = tomllib.loads(without_random_start("reference"))
+        table["network"]["width"], table["train"]["batch_size"] = recipe.width, recipe.batch_size
+        network, images = random_network(recipe, torch.float32), torch.rand(4, 32, 32, 3)
+        state = {name.replace(".", "/", 1): tensor.clone() for name, tensor in network.state_dict().items()}
+        grouped = {
+            f"{'statistics' if 'running' in name else 'parameters'}/{name}": tensor
+            for name, tensor in state.items()
+            if not name.endswith("num_batches_tracked")
+        }
+        losses = {"main": 4.0, "regularizer": 0.5, "attack": 2.0}
+        files = [
+            (state | {"step/x1": images, "step/x2": images + 1, "step/losses": torch.tensor([4.0, 0.5, 2.0])}, {}),
+            (grouped | {"x1": images, "x2": images + 1}, {"losses": json.dumps(losses)}),
+        ]
+        for tensors, meta in files:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "step.safetensors"
+                save_file(tensors, path, meta | {"recipe": json.dumps(table)})
+                inputs = Inputs(path)
+            self.assertEqual((inputs.losses, inputs.recipe), (losses, dataclasses.replace(recipe, random_start=False)))
+            self.assertTrue(torch.equal(inputs.x2[3, 1], images[3, :, :, 1] + 1))
+            loaded = Network(recipe)
+            inputs.load_into(loaded)
+            self.assertTrue(all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters())))
+            self.assertTrue(torch.equal(loaded.model.bn1.running_var, network.model.bn1.running_var))
+            inputs.state.pop("model.conv1.weight")
+            self.assertRaises(RuntimeError, inputs.load_into, loaded)
 
     def test_a_comparison(self):
         """With a stand-in for the engine, from its weights to the exit code; one of the peers cannot run."""
@@ -316,7 +344,7 @@ class Driver(unittest.TestCase):
             self.assertEqual(
                 ([row["peer"] for row in result["ratios"]], result["disagreements"]), (["ours+fold+channels-last"], [])
             )
-            self.assertEqual(result["contenders"][1]["runs"][0]["start"], "given")
+            self.assertIs(result["contenders"][1]["runs"][0]["recipe"]["random_start"], False)
 
 
 if __name__ == "__main__":
