@@ -109,7 +109,9 @@ def alternate(arguments, recipe, inputs):
             print(f"round {number + 1}/{arguments.rounds}: {contender.name}", file=sys.stderr)
             try:
                 contender.add(run(contender.command, arguments))
-            except (Failure, KeyError, TypeError) as failure:
+            except (Failure, ValueError) as failure:
+                if contender is contenders[0]:
+                    raise Failure(failure) from failure
                 contender.failed = str(failure)
                 print(f"  failed: {failure}", file=sys.stderr)
     return contenders
@@ -164,8 +166,6 @@ def compare(arguments):
         recipe.write_text(without_random_start(arguments.recipe))
         run([*engine_command(arguments, recipe, 1, 1), "--dump", str(inputs)], arguments)
         contenders = alternate(arguments, recipe, inputs)
-    if contenders[0].failed:
-        raise Failure(contenders[0].failed)
     differences = disagreements(contenders[1:], arguments.precision)
     keys = ("recipe", "width", "batch_size", "attack_steps", "threads", "precision", "device", "steps", "warmup", "rounds")
     result = {

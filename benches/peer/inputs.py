@@ -10,7 +10,7 @@ from safetensors import safe_open
 class Inputs:
     """Weights, views, recipe and the engine's losses from `rocl bench step --dump`.
 
-    Tensors are named and laid out as in a checkpoint: `model/…`, `projector/…`, and besides `x1`, `x2`, `[batch, 32, 32, 3]` in f32,
+    Tensors are named and laid out as in a checkpoint: `model/…`, `projector/…`, and besides `x1`, `x2`, `[batch, 32, 32, 3]`,
     and `losses` (main, regulariser, the attack's last; `[3]`, or as JSON in the metadata). A group's name in front is left aside:
     `parameters/`, `statistics/`, `step/`. Metadata: `recipe`, as JSON.
     """

@@ -169,7 +169,7 @@ class Steps(unittest.TestCase):
         for precision in ("bf16", "fp16"):
             for make in (Reference, *VARIANTS.values()):
                 losses = make(random_network(recipe, torch.float32), recipe, Arithmetic(precision))(x1, x2, x1)
-                # The driver's own tolerance for bf16, whose cosines are 4e-3 off at most.
+                # The driver's tolerance for bf16, whose cosines are 4e-3 off at most.
                 self.assertLess(((losses - truth) / truth).abs().max(), 1e-2)
 
 
@@ -243,8 +243,8 @@ class Recordings(unittest.TestCase):
         network.load_state_dict(released.network.state_dict())
         truth = released.first(x1, x2, x1)
         losses = Reference(network, recipe, Arithmetic())(x1, x2, x1)
-        # The driver's tolerance for the attack in f32.
-        self.assertLess(((losses - truth) / truth).abs().max(), 1e-3)
+        # The driver's tolerance in f32.
+        self.assertLess(((losses - truth) / truth).abs().max(), 3e-4)
 
 
 class Driver(unittest.TestCase):
@@ -288,9 +288,15 @@ class Driver(unittest.TestCase):
         # The median of evenly spread values has standard error range / (2 sqrt(n)); 1.96 of it either way, to a quarter.
         self.assertAlmostEqual(closer_high - closer_low, 1.96 * 0.1 / math.sqrt(201), delta=0.25 * 0.0138)
 
+    def test_results_without_figures_are_refused(self):
+        whole = self.contender("whole", [1.0]).runs[0]
+        empty = {"median": None, "min": None, "max": None, "samples": []}
+        for lacking in (whole | {"step": empty}, whole | {"step": None}, whole | {"peak_memory": {}}, {}):
+            self.assertRaises(ValueError, Contender("lacking", []).add, lacking)
+
     def test_losses_that_differ_are_named(self):
-        same = self.contender("same", [1.0], (4.0003, 0.01, 1.901))
-        other = self.contender("other", [1.0], (4.001, 0.01, 1.9))
+        same = self.contender("same", [1.0], (4.0008, 0.010002, 1.900005))
+        other = self.contender("other", [1.0], (4.002, 0.01, 1.9))
         unknown = self.contender("unknown", [1.0], (4.0, 0.01, math.nan))
         found = disagreements([same, other, unknown], "fp32")
         self.assertEqual([sentence.split(" loss is")[0] for sentence in found], ["other: main", "unknown: attack"])
