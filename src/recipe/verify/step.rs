@@ -24,7 +24,7 @@ pub type StepBy<'a, T> = &'a dyn Fn(&Pretraining<T>, &mut dyn FnMut(Stage) -> Re
 
 /// A step as [`Pretraining::step`] does it, from views and adversary on.
 pub(super) fn by_the_engine<T: Element>(run: &Pretraining<T>, at: &mut dyn FnMut(Stage) -> Result<()>) -> Result<()> {
-    run.network().parameters().clear_gradients()?;
+    run.network().begin_step()?;
     run.regularize()?;
     at(Stage::Regularized)?;
     run.contrast()?;
