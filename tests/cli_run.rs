@@ -183,7 +183,6 @@ fn unusable_files_and_devices_are_explained() {
     let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
     for (flags, expected) in [
         (["--device", "cuda"], "this build has no CUDA device; leave --device out or give --device cpu"),
-        (["--precision", "fp16"], "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32"),
         (["--data", "nowhere"], "nowhere: there is no such folder"),
     ] {
         refused(&pretrain(&recipe, &out, &flags), 1, expected);

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod linear_eval;
 pub mod output;
+pub mod precision;
 pub mod pretrain;
 pub mod recipe;
 pub mod verify;

@@ -1,8 +1,10 @@
 //! `rocl pretrain`.
 
-use super::common::{Common, recipe_of};
+use super::common::{Common, Settings, recipe_of};
 use super::output::{print, print_json};
+use super::precision::in_precision;
 use crate::data::Split;
+use crate::element::Element;
 use crate::recipe::settings::{Method, Overrides, Recipe};
 use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, duration};
 use crate::run::checkpoint::{Checkpoint, Kind};
@@ -57,11 +59,17 @@ pub fn run(args: Args) -> Result<()> {
     let checkpoint = started(&path, resume)?;
     let overrides = Overrides { seed: common.seed, batch_size: common.batch_size, method, epochs, width, ..Overrides::default() };
     let recipe = base(&common, checkpoint.as_ref())?.with(&overrides)?;
-    let settings = common.settle(recipe, &out)?;
+    let precision = common.computing.precision(checkpoint.as_ref());
+    let settings = common.settle(recipe, out)?;
+    in_precision!(precision, T => train::<T>(&settings, checkpoint.as_ref()))
+}
+
+fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>) -> Result<()> {
+    let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
     interrupt::install()?;
-    let mut training = match &checkpoint {
-        Some(checkpoint) => Training::<f32>::resume(&device, &settings.recipe, &data, checkpoint)?,
+    let mut training = match checkpoint {
+        Some(checkpoint) => Training::<T>::resume(&device, &settings.recipe, &data, checkpoint)?,
         None => Training::new(&device, &settings.recipe, &data)?,
     };
     if training.is_finished() {
@@ -76,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
     let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet })?;
     let (_, peak) = device.memory_use();
     if settings.json {
-        let recipe = settings.recipe.name;
+        let recipe = settings.recipe.name.clone();
         return print_json(&Report { schema: 1, recipe, checkpoint: path, outcome, peak_memory_bytes: peak });
     }
     print(format!(

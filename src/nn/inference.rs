@@ -101,7 +101,8 @@ impl<T: Element> Unit<T> {
     fn forward(&self, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool) -> Result<Tensor<T>> {
         let n = x.rows_len();
         let y = self.output(n)?;
-        let convolve = |epilogue, y: &Tensor<T>| ops::conv_fprop(x, self.filter(), self.spec.stride, self.spec.pad(), epilogue, y);
+        let convolve =
+            |epilogue, y: &Tensor<T>| ops::conv_fprop(x, self.filter(), self.spec.stride, self.spec.pad(), epilogue, y);
         match &self.norm {
             Norm::Folded { bias } => convolve(Epilogue { bias: Some(bias), residual, relu }, &y)?,
             Norm::Layer(layer) => {

@@ -31,14 +31,7 @@ impl<T: Element> StemFilter<T> {
     }
 
     /// Adds the filters' gradient, of both parts of the images `x` (`[n, h, w, 8]`), to `gradient`, `[k, r, s, 3]`.
-    pub fn backward(
-        &self,
-        x: &Tensor<T>,
-        dy: &Tensor<T>,
-        stride: usize,
-        pad: usize,
-        gradient: &Tensor<T::Real>,
-    ) -> Result<()> {
+    pub fn backward(&self, x: &Tensor<T>, dy: &Tensor<T>, stride: usize, pad: usize, gradient: &Tensor<T::Real>) -> Result<()> {
         ops::conv_wgrad(x, dy, stride, pad, false, &self.gradient)?;
         ops::stem_filters_backward(&self.gradient, gradient)
     }

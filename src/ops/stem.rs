@@ -22,11 +22,7 @@ fn with_channels<E: bytemuck::Pod>(op: &'static str, tensor: &Tensor<E>, from: u
 
 /// `y` = x_hi, x_lo, 0, 0 of the images `x`, which are normalised by (x − mean)/std where `mean` and `std` (`[3]`) are given: x_hi is the value
 /// rounded to the storage type, x_lo the rest, rounded too. `x` is `[n, h, w, 3]`, `y` `[n, h, w, 8]`.
-pub fn stem_images<T: Element>(
-    x: &Tensor<T::Real>,
-    statistics: Option<[&Tensor<T::Real>; 2]>,
-    y: &Tensor<T>,
-) -> Result<()> {
+pub fn stem_images<T: Element>(x: &Tensor<T::Real>, statistics: Option<[&Tensor<T::Real>; 2]>, y: &Tensor<T>) -> Result<()> {
     const OP: &str = "stem_images";
     has_shape(OP, "y", y, &with_channels(OP, x, COLOURS, STEM_CHANNELS)?)?;
     for statistic in statistics.into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! Whole training steps with the recorded views and adversaries.
 
 use super::recording::{native, reals};
-use super::row::{Measure, Row, median};
+use super::row::{Class, Measure, Row, median};
 use super::{Session, widened};
 use crate::element::Element;
 use crate::nn::MODEL;
@@ -66,12 +66,14 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
             }
             Stage::Differentiated => {
                 rows.extend(statistics(session, prefix, &format!("{prefix}/after/{MODEL}"), "after the step")?);
-                rows.extend(arena(session, prefix, "grad", run.network().parameters().gradients())?);
+                let parameters = run.network().parameters();
+                let scale = parameters.loss_scale().map_or(Ok(1.0), |scale| Ok(scale.state()?.scale))?;
+                rows.extend(arena(session, prefix, "grad", parameters.gradients(), 1.0 / scale)?);
             }
             Stage::Updated => {
                 let (_, momentum) = &run.optimizer().state()[0];
-                rows.extend(arena(session, prefix, "momentum", momentum)?);
-                rows.extend(arena(session, prefix, "after", run.network().parameters().values())?);
+                rows.extend(arena(session, prefix, "momentum", momentum, 1.0)?);
+                rows.extend(arena(session, prefix, "after", run.network().parameters().values(), 1.0)?);
                 rows.extend(scales(session, prefix)?);
             }
         }
@@ -80,7 +82,7 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
     let losses = run.losses(1)?;
     for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", losses.main + losses.regularizer)]
     {
-        rows.extend(session.row(&format!("{prefix}/{what}"), &[found])?);
+        rows.extend(session.row(&format!("{prefix}/{what}"), Class::Loss, &[found])?);
     }
     Ok(rows)
 }
@@ -95,21 +97,23 @@ fn statistics<T: Element>(session: &Session<T>, prefix: &str, path: &str, when: 
             worst = Some(worst.map_or(error, |worst| worst.max(error)));
         }
     }
-    let row = |worst| Row::new(format!("{prefix}, running statistics {when}"), Measure::Worst, worst, session.tolerances.forward);
-    Ok(worst.map(row))
+    let name = format!("{prefix}, running statistics {when}");
+    Ok(worst.map(|worst| session.tolerances.judge(name, Measure::Worst, Class::Statistics, worst)))
 }
 
-/// A flat tensor in the layout of the parameters, held against `prefix/what/…`: the median over parameters, and the worst.
-fn arena<T: Element>(session: &Session<T>, prefix: &str, what: &str, flat: &Tensor<T::Real>) -> Result<Vec<Row>> {
+/// A flat tensor in the layout of the parameters, times `factor`, held against `prefix/what/…`: the median over parameters, and the worst.
+fn arena<T: Element>(session: &Session<T>, prefix: &str, what: &str, flat: &Tensor<T::Real>, factor: f64) -> Result<Vec<Row>> {
     let parameters = session.run.network().parameters();
     let mut errors = Vec::new();
     for spec in parameters.specs() {
         let name = format!("{prefix}/{what}/{}", spec.name);
         if session.recording.has(&name) {
-            errors.push((session.error(&name, &widened(&parameters.view(flat, &spec.name)?)?)?, &spec.name));
+            let found: Vec<f64> = widened(&parameters.view(flat, &spec.name)?)?.iter().map(|value| value * factor).collect();
+            errors.push((session.error(&name, &found)?, &spec.name));
         }
     }
-    Ok(spread(format!("{prefix}/{what}"), errors, session))
+    let class = if what == "after" { Class::Updated } else { Class::Gradient };
+    Ok(spread(format!("{prefix}/{what}"), class, errors, session))
 }
 
 fn scales<T: Element>(session: &Session<T>, prefix: &str) -> Result<Vec<Row>> {
@@ -121,16 +125,16 @@ fn scales<T: Element>(session: &Session<T>, prefix: &str) -> Result<Vec<Row>> {
             errors.push((session.error(&name, &[scale])?, &spec.name));
         }
     }
-    Ok(spread(format!("{prefix}/adaptive_lr"), errors, session))
+    Ok(spread(format!("{prefix}/adaptive_lr"), Class::Gradient, errors, session))
 }
 
 /// Two rows for many errors: their median, and the worst with its name.
-fn spread<T: Element>(name: String, mut errors: Vec<(f64, &String)>, session: &Session<T>) -> Vec<Row> {
+fn spread<T: Element>(name: String, class: Class, mut errors: Vec<(f64, &String)>, session: &Session<T>) -> Vec<Row> {
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
     let Some((worst, which)) = errors.last() else { return Vec::new() };
     let all: Vec<f64> = errors.iter().map(|(error, _)| *error).collect();
     vec![
-        Row::new(&name, Measure::Median, median(&all), session.tolerances.forward),
-        Row::new(format!("{name} ({which})"), Measure::Worst, *worst, session.tolerances.parameter),
+        session.tolerances.judge(&name, Measure::Median, class, median(&all)),
+        session.tolerances.judge(format!("{name} ({which})"), Measure::Worst, Class::Parameter, *worst),
     ]
 }
