@@ -6,6 +6,9 @@
 replays the recording with `torch.autocast` on the CPU (weights, activations and their gradients in 16 bits, sums in f32; losses, statistics, optimiser and images in f32), all
 gradients under one loss scale, and prints for fp16 and bf16 the error of each row that `rocl verify` prints, as JSON. Losses and LARS are those of record.py, written
 once more since that needs the authors' code.
+
+How weights happen to round decides about the error of a forward pass: over networks that are equal but for a factor in each filter, which batch
+normalisation takes out again, it differs by up to seven times. So errors of outputs are root mean squares over DRAWS such networks. Gradients are of the recorded one.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from pytorch_model import network_for
 from safetensors import safe_open
 from torch.nn.functional import cross_entropy
 
+DRAWS = 33
 DTYPES = {"fp16": (torch.float16, 65536.0), "bf16": (torch.bfloat16, 1.0)}
 
 
@@ -58,6 +62,10 @@ def distance(found, truth):
     return (difference / truth.norm()).item() if difference else 0.0
 
 
+def rounded(error):
+    return float(f"{error:.3g}")
+
+
 def nt_xent(z, views, temperature):
     """NT-Xent with keys detached; docs and tests/golden/README.md have the formula."""
     unit = z / (z.norm(dim=1, keepdim=True) + 1e-8)
@@ -70,7 +78,7 @@ def nt_xent(z, views, temperature):
 class Plain:
     """The recorded network under autocast."""
 
-    def __init__(self, recording, dtype, scale):
+    def __init__(self, recording, dtype, scale, draw=0):
         self.recording, self.dtype, self.scale = recording, dtype, scale
         self.rows = []
         state = {name[5:].replace("/", ".", 1): tensor for name, tensor in recording.tensors.items() if name.startswith("init/")}
@@ -80,9 +88,25 @@ class Plain:
                 state.setdefault(name, torch.zeros((), dtype=torch.int64))
         self.network.load_state_dict(state)
         self.network.eval()
+        if draw > 0:
+            torch.manual_seed(draw)
+            self.rescale()
+
+    @torch.no_grad()
+    def rescale(self):
+        """An equal network in other numbers: each filter times a random factor, and the statistics behind it to match."""
+        modules = list(self.network.model.modules())
+        convs = [module for module in modules if isinstance(module, torch.nn.Conv2d)]
+        norms = [module for module in modules if isinstance(module, torch.nn.BatchNorm2d)]
+        # Each is registered right before the other, or in the same order.
+        for conv, norm in zip(convs, norms, strict=True):
+            factor = 0.5 + torch.rand(conv.out_channels)
+            conv.weight *= factor.view(-1, 1, 1, 1)
+            norm.running_mean *= factor
+            norm.running_var.copy_((norm.running_var + norm.eps) * factor**2 - norm.eps)
 
     def row(self, name, measure, error):
-        self.rows.append({"name": name, "measure": measure, "plain": float(f"{error:.3g}")})
+        self.rows.append({"name": name, "measure": measure, "plain": rounded(error)})
 
     def compare(self, name, found):
         if name in self.recording:
@@ -112,8 +136,10 @@ class Plain:
                 return [g / self.scale for g in gradients]
             self.scale /= 2
 
-    def forward(self):
-        model = self.network.model
+    def outputs(self):
+        """Rows of what the network makes of recorded images."""
+        model, recording = self.network.model, self.recording
+        temperature = recording.setting("temperature")
         for view in ("x1", "x2"):
             layers = []
             hooks = [part.register_forward_hook(lambda *call: layers.append(call[2])) for part in (model.layer1, model.layer2, model.layer3, model.layer4)]
@@ -125,6 +151,17 @@ class Plain:
                 hook.remove()
             for name, found in [(f"internal{i}", layer) for i, layer in enumerate(layers)] + list(outputs.items()):
                 self.compare(f"eval/{view}/{name}", found)
+        with torch.no_grad():
+            self.compare("pgd20/logits_adv", self.classify(recording["pgd20/x_final"]))
+            target = self.embed(recording["in/x2"])
+            self.losses("attack", lambda x: nt_xent(torch.cat((self.embed(x), target)), 2, temperature))
+            self.losses("pgd20", lambda x: cross_entropy(self.classify(x), recording["in/y"]))
+
+    def losses(self, prefix, objective):
+        recording, name = self.recording, f"{prefix}/loss"
+        if f"{prefix}/x_traj" in recording:
+            pairs = zip(recording[f"{prefix}/x_traj"], range(len(recording[name])))
+            self.row(name, "worst", max(recording.error(name, objective(x), index) for x, index in pairs))
 
     def attacks(self):
         recording = self.recording
@@ -141,47 +178,34 @@ class Plain:
 
         def gradient(objective, x):
             x = x.clone().requires_grad_()
-            loss = objective(x)
-            return loss.detach(), self.scaled_gradient(loss, [x])[0]
+            return self.scaled_gradient(objective(x), [x])[0]
 
         def step(objective, x, size):
-            moved = (x + size * gradient(objective, x)[1].sign()).clamp(0, 1)
+            moved = (x + size * gradient(objective, x).sign()).clamp(0, 1)
             return moved.clamp(x1 - epsilon, x1 + epsilon)
 
         def pixels(name, x, truth, size, measure="median_image"):
             fractions = ((x - truth).abs() > 0.5 * size).double().mean(dim=(1, 2, 3))
             self.row(name, measure, statistics.median_low(fractions.tolist()))
 
-        def each_step(prefix, objective):
-            losses, gradients = [], []
-            for index, x in enumerate(recording[f"{prefix}/x_traj"][: len(recording[f"{prefix}/loss"])]):
-                loss, found = gradient(objective, x)
-                losses.append(recording.error(f"{prefix}/loss", loss, index))
-                if f"{prefix}/grad" in recording:
-                    gradients.append(recording.error(f"{prefix}/grad", found, index))
-            self.row(f"{prefix}/loss", "worst", max(losses))
-            self.spread(f"{prefix}/grad", gradients)
-
         def run(objective, x, size, steps):
             for _ in range(steps):
                 x = step(objective, x, size)
             return x
 
-        each_step("attack", contrastive)
         trajectory = recording["attack/x_traj"]
+        found = [gradient(contrastive, x) for x in trajectory[:-1]]
+        self.spread("attack/grad", [recording.error("attack/grad", g, index) for index, g in enumerate(found)])
         pixels("attack/x_traj, the final adversary", run(contrastive, x1, alpha, len(trajectory) - 1), trajectory[-1], alpha)
 
         size, steps = epsilon / 10, len(recording["pgd20/loss"])
-        self.compare("pgd20/grad0", gradient(classification, x1)[1])
+        self.compare("pgd20/grad0", gradient(classification, x1))
         if "pgd20/x_traj" in recording:
-            each_step("pgd20", classification)
             images, worst = recording["pgd20/x_traj"], 0.0
             for x, following in zip(images, images[1:]):
                 worst = max(worst, ((step(classification, x, size) - following).abs() > 0.5 * size).double().mean().item())
             self.row("pgd20/x_traj, from each image to the next", "worst_step", worst)
         pixels("pgd20/x_final", run(classification, x1, size, steps), recording["pgd20/x_final"], size)
-        with torch.no_grad():
-            self.compare("pgd20/logits_adv", self.classify(recording["pgd20/x_final"]))
         if "pgd20rs/x0" in recording:
             pixels("pgd20rs/x_final", run(classification, recording["pgd20rs/x0"], size, steps), recording["pgd20rs/x_final"], size)
 
@@ -238,6 +262,15 @@ class Plain:
             self.compare(f"{prefix}/{what}", loss)
 
 
+def typical_outputs(recording, dtype, scale):
+    """The root mean square of each row's error over equal networks."""
+    draws = [Plain(recording, dtype, scale, draw) for draw in range(DRAWS)]
+    for draw in draws:
+        draw.outputs()
+    rows = zip(*(draw.rows for draw in draws))
+    return [same[0] | {"plain": rounded(statistics.fmean(row["plain"] ** 2 for row in same) ** 0.5)} for same in rows]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recording", type=Path, metavar="FILE", help="NAME.safetensors; NAME_f64.safetensors beside it is used too")
@@ -248,7 +281,7 @@ def main():
     parts = [f'"recording": {json.dumps(path.stem)}', f'"torch": {json.dumps(torch.__version__)}']
     for name, (dtype, scale) in DTYPES.items():
         plain = Plain(recording, dtype, scale)
-        plain.forward()
+        plain.rows = typical_outputs(recording, dtype, scale)
         plain.attacks()
         plain.steps()
         # A row a line, so that two versions can be compared.

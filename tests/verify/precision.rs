@@ -45,17 +45,6 @@ fn by_class(rows: &[Row], plain: &[PlainRow]) -> BTreeMap<Class, f64> {
 fn agrees<T: Element>(recording: &Recording, name: &str) {
     let rows = rows_in::<T>(recording);
     let plain = by_class(&rows, &plain::<T>(name));
-    for row in &rows {
-        println!(
-            "{} {:55} {:?} found {:.1e} allowed {:.1e} plain {:.1e}",
-            T::NAME,
-            row.name,
-            row.class,
-            row.found,
-            row.allowed,
-            plain.get(&row.class).copied().unwrap_or(0.0)
-        );
-    }
     for (class, plain) in &plain {
         let allowed = rows.iter().find(|row| row.class == *class).unwrap().allowed;
         assert!(

@@ -61,8 +61,9 @@ fn teacher_forced<T: Element>(
             gradient_errors.push(nearest(&gradient, &widened(&d_x)?)?);
         }
     }
+    let class = if prefix == "attack" { Class::Loss } else { Class::CrossEntropy };
     let worst = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
-    let mut rows = vec![tolerances.judge(&loss, Measure::Worst, Class::Loss, worst(&loss_errors))];
+    let mut rows = vec![tolerances.judge(&loss, Measure::Worst, class, worst(&loss_errors))];
     if !gradient_errors.is_empty() {
         rows.push(tolerances.judge(&gradient, Measure::Median, Class::AttackGradient, median(&gradient_errors)));
         rows.push(tolerances.judge(gradient, Measure::Worst, Class::AttackStep, worst(&gradient_errors)));
