@@ -210,27 +210,34 @@ fn a_resumed_run_in_fp16_ends_like_an_uninterrupted_one() {
     assert_eq!(message, "the run was trained in fp16, not in fp32; give --precision fp16");
 }
 
-/// The mean main loss over the last 16 of 60 steps.
-fn trained<T: Element<Real = f32>>(device: &Device, recipe: &Recipe) -> f64 {
+/// The main loss of each of 60 steps.
+fn losses<T: Element<Real = f32>>(device: &Device) -> Vec<f64> {
     const STEPS: usize = 60;
-    let run = Pretraining::<T>::new(device, recipe, &data(16 * STEPS)).unwrap();
+    let mut recipe = toy();
+    recipe.train.batch_size = 16;
+    let run = Pretraining::<T>::new(device, &recipe, &data(16 * STEPS)).unwrap();
     run.begin_epoch(0, 0).unwrap();
     (0..STEPS).for_each(|_| run.step().unwrap());
-    let noted = run.noted(STEPS).unwrap().to_vec().unwrap();
-    noted.iter().step_by(3).skip(STEPS - 16).map(|&loss| f64::from(loss)).sum::<f64>() / 16.0
+    assert_eq!(run.network().parameters().loss_scale().map_or(0, |scale| scale.state().unwrap().skipped), 0);
+    run.noted(STEPS).unwrap().to_vec().unwrap().iter().step_by(3).map(|&loss| f64::from(loss)).collect()
+}
+
+fn trains_like_f32<T: Element<Real = f32>>(device: &Device, exact: &[f64], first_steps: f64) {
+    let found = losses::<T>(device);
+    // Before rounding has sent the two on different ways, step by step.
+    for (step, (found, exact)) in found.iter().zip(exact).take(6).enumerate() {
+        assert!((found / exact - 1.0).abs() < first_steps, "{}, step {step}: {found} instead of {exact}", T::NAME);
+    }
+    // At the end, by the mean of sixteen steps: it has come down by 0.43; another seed moves it by 0.17, bf16 did by 0.14.
+    let end = |losses: &[f64]| losses[losses.len() - 16..].iter().sum::<f64>() / 16.0;
+    assert!((end(&found) - end(exact)).abs() < 0.35, "{}: {} instead of {}", T::NAME, end(&found), end(exact));
 }
 
 #[test]
-fn training_reaches_the_loss_of_f32() {
+fn training_goes_as_in_f32() {
     let device = Device::host().unwrap();
-    let mut recipe = toy();
-    recipe.train.batch_size = 16;
-    let [exact, half, brain] =
-        [trained::<f32>(&device, &recipe), trained::<f16>(&device, &recipe), trained::<bf16>(&device, &recipe)];
-    recipe.train.seed += 1;
-    let other_seed = trained::<f32>(&device, &recipe);
-    println!("f32 {exact:.4}, f16 {half:.4}, bf16 {brain:.4}, f32 from another seed {other_seed:.4}");
-    // Sixty steps bring the loss down by 0.35 and more; another seed moves it by some hundredths.
-    assert!((half - exact).abs() < 0.05, "{half} in f16, {exact} in f32");
-    assert!((brain - exact).abs() < 0.05, "{brain} in bf16, {exact} in f32");
+    let exact = losses::<f32>(&device);
+    // Measured: 5e-3 and 3e-2 at the sixth step, where it grows by half from step to step.
+    trains_like_f32::<f16>(&device, &exact, 0.02);
+    trains_like_f32::<bf16>(&device, &exact, 0.1);
 }

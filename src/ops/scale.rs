@@ -11,7 +11,7 @@ use crate::{Error, Result, Tensor};
 ///
 /// f16 is normal from 2⁻¹⁴ to 2¹⁶. On the way from the embeddings or class scores back to the images, the largest magnitude of an image's gradient was
 /// seen to rise to 2³·⁵ times what it began with (a trained ResNet-50), and half of its pixels' gradients to fall below 2⁻¹⁸ (an untrained one): 2⁹ of room above is for
-/// networks that are steeper, and those pixels are at 2⁻¹², where f16 still has all its bits (`docs/decisions/0012-sixteen-bits.md`).
+/// networks that are steeper, and those pixels are at 2⁻¹², where f16 still has all its bits (`docs/decisions/0013-sixteen-bits.md`).
 pub(crate) const BINADE: i32 = 6;
 
 /// `y` = `x` with each row times a power of two of its own, so that no row's largest value is too small for the storage type or near its end;
