@@ -56,7 +56,7 @@ pub fn run(args: Args) -> Result<()> {
         let mut table = Table::new(["quantity", "measure", "found", "allowed", "verdict"]);
         for row in &rows {
             let verdict = if row.passed { "ok" } else { "FAILS" };
-            let (found, allowed) = (format!("{:.1e}", row.found), format!("{:.0e}", row.allowed));
+            let (found, allowed) = (format!("{:.1e}", row.found), format!("{:e}", row.allowed));
             table.row([row.name.as_str(), row.measure.name(), &found, &allowed, verdict]);
         }
         print(table.to_string().trim_end())?;

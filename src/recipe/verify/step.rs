@@ -38,11 +38,9 @@ pub(super) fn rows<T: Element>(session: &Session<T>, step: StepBy<T>) -> Result<
     if !recording.has("step1/simloss") {
         return Ok(Vec::new());
     }
-    session.run.begin_epoch(0, 0)?;
     let adversary = recording.entry("attack/x_traj", session.recipe.attack.steps as usize)?;
     let mut rows = one(session, step, "step1", ["in/x1", "in/x2"], &native(&adversary))?;
     if recording.has("step2/adv_given") {
-        session.run.begin_epoch(0, 0)?;
         let adversary = recording.native("step2/adv_given")?;
         rows.extend(one(session, step, "step2", ["in/x2", "in/x1"], &adversary)?);
     }
@@ -58,7 +56,26 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
     }
     slot(2)?.write(&reals::<T::Real>(adversary))?;
 
-    let mut rows = Vec::new();
+    let mut rows = loop {
+        let rows = stages(session, step, prefix)?;
+        match run.network().parameters().loss_scale() {
+            // It left everything as it was, and the scale is half as large now.
+            Some(scale) if scale.has_skipped()? && scale.state()?.scale > 1.0 => {}
+            _ => break rows,
+        }
+    };
+    let losses = run.losses(1)?;
+    for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", losses.main + losses.regularizer)]
+    {
+        rows.extend(session.row(&format!("{prefix}/{what}"), Class::Loss, &[found])?);
+    }
+    Ok(rows)
+}
+
+/// A step, and what is compared on its way.
+fn stages<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str) -> Result<Vec<Row>> {
+    let (run, mut rows) = (&session.run, Vec::new());
+    run.begin_epoch(0, 0)?;
     step(run, &mut |stage| {
         match stage {
             Stage::Regularized => {
@@ -79,11 +96,6 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
         }
         Ok(())
     })?;
-    let losses = run.losses(1)?;
-    for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", losses.main + losses.regularizer)]
-    {
-        rows.extend(session.row(&format!("{prefix}/{what}"), Class::Loss, &[found])?);
-    }
     Ok(rows)
 }
 
