@@ -140,12 +140,19 @@ def read(path, kind):
         return {name.replace("/", ".", 1): file.get_tensor(name) for name in names}, meta
 
 
+def normalization(meta):
+    """What images are normalised by, `{"mean": ..., "std": ...}` or empty: an import states it by itself, a run in its recipe."""
+    if "normalization" in meta:
+        return json.loads(meta["normalization"])
+    return json.loads(meta["recipe"])["network"].get("normalization") or {}
+
+
 def load(checkpoint, head=None):
     """The network of a checkpoint (and of a linear head), in evaluation mode. Every tensor must be there, and none besides."""
     state, meta = read(checkpoint, "pretrain")
     if head:
         state |= read(head, "linear_head")[0]
-    network = network_for(state, **json.loads(meta.get("normalization", "{}")))
+    network = network_for(state, **normalization(meta))
     network.load_state_dict(state, strict=True)
     return network.eval()
 

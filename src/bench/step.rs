@@ -115,7 +115,7 @@ impl StepCost {
         let losses = run.losses(1)?;
         let mut whole = Vec::new();
         let mut parts = vec![Vec::new(); phases.len()];
-        for repetition in 1..repetitions.warmup + repetitions.samples {
+        for repetition in 0..repetitions.warmup + repetitions.samples {
             restart()?;
             let step = seconds(device, || run.step())?;
             restart()?;

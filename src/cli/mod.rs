@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod linear_eval;
 pub mod output;
+pub mod precision;
 pub mod pretrain;
 pub mod recipe;
 pub mod verify;

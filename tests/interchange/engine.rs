@@ -59,6 +59,18 @@ pub fn trained(device: &Device, architecture: Architecture, images: usize, epoch
     checkpoint.save(path).unwrap();
 }
 
+/// Reads a checkpoint and writes it again, so that everything in it is this engine's.
+pub fn rewritten(device: &Device, from: &Path, to: &Path) {
+    let checkpoint = Checkpoint::load(from, Kind::Pretrain).unwrap();
+    let recipe = Recipe::from_json(&checkpoint.meta.recipe).unwrap();
+    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
+    let network = Network::<f32>::new(device, &recipe.topology(), hidden, projection, 1, 0).unwrap();
+    load_network(&checkpoint, &network).unwrap();
+    let mut checkpoint = Checkpoint::new(Meta::new(Kind::Pretrain, recipe.to_json().unwrap(), 0, "textures"));
+    save_network(&mut checkpoint, &network, 0).unwrap();
+    checkpoint.save(to).unwrap();
+}
+
 /// Fits a head on the first `images` textures and saves it.
 pub fn trained_head(device: &Device, checkpoint: &Path, images: usize, path: &Path) {
     let (encoder, recipe) = load(device, checkpoint);

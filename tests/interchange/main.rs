@@ -6,12 +6,13 @@
 
 mod engine;
 
-use engine::{Outputs, outputs, test_images, trained, trained_head};
+use engine::{Outputs, outputs, rewritten, test_images, trained, trained_head};
 use rocl::data::Dataset;
 use rocl::nn::Architecture;
 use rocl::recipe::Recipe;
 use rocl::recipe::evaluate::evaluate;
 use rocl::recipe::trained::Encoder;
+use rocl::recipe::verify::relative_l2;
 use rocl::run::checkpoint::{Checkpoint, Kind};
 use rocl::{Device, Tensor};
 use safetensors::tensor::TensorView;
@@ -95,8 +96,7 @@ fn equal(found: &Outputs, expected: &Path, what: &str) {
     for (name, found) in [("features", &found.features), ("embeddings", &found.embeddings), ("logits", &found.logits)] {
         let expected = read_f32(expected, name);
         assert_eq!(found.len(), expected.len(), "{what}, {name}");
-        let difference: f64 = found.iter().zip(&expected).map(|(f, e)| (f - e).powi(2)).sum();
-        let error = (difference / expected.iter().map(|e| e * e).sum::<f64>()).sqrt();
+        let error = relative_l2(found, &expected);
         assert!(error <= TOLERANCE, "{what}, {name}: {error:.1e} apart");
     }
 }
@@ -172,21 +172,35 @@ fn what_cannot_be_imported_is_refused_in_a_sentence() {
     refused(&file("model.pt"), &torchvision, &["--mean", "0.5", "0.5", "0.5"], "belong together");
 }
 
+/// A model of normalised images, imported, gives what it gave in PyTorch; so does the checkpoint that this engine makes of it.
 #[test]
-fn normalisation_is_noted() {
+fn normalisation_is_carried_both_ways() {
     let Some(python) = Python::with("torch, numpy, safetensors") else { return };
+    let device = Device::host().unwrap();
+    let images = test_images(8);
     let folder = tempfile::tempdir().unwrap();
-    let [data, out] = ["images", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
-    write_images(&test_images(1), &data);
+    let [data, plain, imported, ours, head, out] = ["images", "expected", "run/checkpoint", "ours", "run/head", "out"]
+        .map(|name| folder.path().join(format!("{name}.safetensors")));
+    write_images(&images, &data);
     python.succeeds("tests/interchange/export.py", &["torchvision", "resnet18", text(&data), text(folder.path())]);
     let (file, map) = (folder.path().join("model.pt"), root().join("tools/maps/torchvision.toml"));
-    let arguments = [text(&file), "--map", text(&map), "--out", text(&out)];
+    let arguments = [text(&file), "--map", text(&map), "--out", text(&imported)];
     let normalization = ["--mean", "0.5", "0.25", "0.125", "--std", "0.25", "0.5", "1"];
     python.succeeds("tools/import_pytorch.py", &[&arguments[..], &normalization[..]].concat());
-    let bytes = std::fs::read(&out).unwrap();
+    let bytes = std::fs::read(&imported).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let noted: serde_json::Value = serde_json::from_str(&header.metadata().as_ref().unwrap()["normalization"]).unwrap();
     assert_eq!(noted, serde_json::json!({"mean": [0.5, 0.25, 0.125], "std": [0.25, 0.5, 1.0]}));
+
+    rewritten(&device, &imported, &ours);
+    for (what, checkpoint) in [("imported", &imported), ("written by rocl", &ours)] {
+        python.succeeds("tests/interchange/forward.py", &[checkpoint, &head, &data, &out].map(|path| text(path)));
+        equal(&outputs(&device, checkpoint, &head, &images), &out, what);
+        // Both sides could agree because neither normalises.
+        let [with, without] = [&out, &plain].map(|path| read_f32(path, "features"));
+        let difference = relative_l2(&with, &without);
+        assert!(difference > 100.0 * TOLERANCE, "{what}: normalisation changes features by {difference:.1e} only");
+    }
 }
 
 /// PGD-20 of torchattacks on the same model in PyTorch, against this engine's.

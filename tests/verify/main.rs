@@ -1,9 +1,11 @@
 //! The engine against recordings of the authors' implementation; and the verification itself against engines with one ingredient wrong,
 //! each of which it must find.
 
+mod precision;
 mod wrong;
 
 use rocl::Device;
+use rocl::element::Element;
 use rocl::recipe::Recipe;
 use rocl::recipe::verify::{Recording, Row, Subject, Tolerances, verify};
 use std::path::PathBuf;
@@ -18,6 +20,12 @@ fn committed() -> Recording {
 
 fn rows(recording: &Recording, subject: &Subject<f32>) -> Vec<Row> {
     verify(&Device::host().unwrap(), recording, subject, &Tolerances::F32).unwrap()
+}
+
+/// In another element type, with its tolerances.
+fn rows_in<T: Element>(recording: &Recording) -> Vec<Row> {
+    let tolerances = Tolerances::of::<T>(recording.recipe().unwrap().network.architecture);
+    verify::<T>(&Device::host().unwrap(), recording, &Subject::default(), &tolerances).unwrap()
 }
 
 fn failures(rows: &[Row]) -> Vec<String> {

@@ -4,7 +4,9 @@ use super::format::seconds;
 use super::settings::{Header, Measuring, Subject, title};
 use crate::bench::attack::{AttackCost, ladder, variations};
 use crate::cli::output::{print, print_json};
+use crate::cli::precision::in_precision;
 use crate::device::HostOptions;
+use crate::element::Element;
 use crate::report::table::Table;
 use crate::{Device, Result};
 
@@ -30,15 +32,19 @@ struct Report<'a> {
 /// # Errors
 /// Those of the settings, the run and the device.
 pub fn run(args: Args) -> Result<()> {
+    in_precision!(args.measuring.computing.precision(), T => measure::<T>(args))
+}
+
+fn measure<T: Element>(args: Args) -> Result<()> {
     let device = args.measuring.computing.device()?;
     let recipe = args.subject.recipe(device.is_host())?;
-    let precision = args.measuring.computing.precision.name();
+    let precision = args.measuring.computing.precision().name();
     let repetitions = args.measuring.repetitions();
     // On a GPU the library decides what is fused.
     let options = HostOptions { fused_epilogues: false, ..args.measuring.computing.host_options()? };
     let unfused = if device.is_host() { Device::host_with(options)? } else { device.clone() };
-    let rungs = ladder::<f32>(&device, &unfused, &recipe, repetitions)?;
-    let variations = variations::<f32>(&device, &recipe, repetitions)?;
+    let rungs = ladder::<T>(&device, &unfused, &recipe, repetitions)?;
+    let variations = variations::<T>(&device, &recipe, repetitions)?;
     if args.measuring.json {
         let header = Header::new("attack", &device, precision, &recipe, None);
         return print_json(&Report { header, ladder: &rungs, variations: &variations });

@@ -9,6 +9,8 @@ use crate::bench::measure::{Sweep, seconds as timed};
 use crate::bench::subject;
 use crate::bench::summary::Summary;
 use crate::cli::output::{print, print_json};
+use crate::cli::precision::in_precision;
+use crate::element::Element;
 use crate::report::table::Table;
 
 const EXAMPLES: &str = "\
@@ -50,13 +52,17 @@ struct Report<'a> {
 /// # Errors
 /// Those of the settings, the run and the device; [`crate::Error::Usage`] when no call is like what was asked for.
 pub fn run(args: Args) -> Result<()> {
+    in_precision!(args.measuring.computing.precision(), T => measure::<T>(args))
+}
+
+fn measure<T: Element>(args: Args) -> Result<()> {
     let device = args.measuring.computing.device()?;
     let recipe = args.subject.recipe(device.is_host())?;
-    let precision = args.measuring.computing.precision.name();
+    let precision = args.measuring.computing.precision().name();
     let repetitions = args.measuring.repetitions();
-    let run = subject::pretraining::<f32>(&device, &recipe)?;
+    let run = subject::pretraining::<T>(&device, &recipe)?;
     let kinds = kinds(&run, &Filter { only: args.only, shape: args.shape })?;
-    let ceilings = Ceilings::measure::<f32>(&device)?;
+    let ceilings = Ceilings::measure::<T>(&device)?;
     let whole = |_| timed(&device, || run.begin_epoch(0, 0).and_then(|()| run.step()));
     let step = Summary::of((0..repetitions.samples.min(5)).map(whole).collect::<Result<_>>()?);
     let sweep = args.cold_cache.then(|| Sweep::new(&device)).transpose()?;

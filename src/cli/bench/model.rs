@@ -5,11 +5,10 @@ use super::kernels::bound;
 use super::settings::Subject;
 use crate::bench::cards::Card;
 use crate::bench::model::{Prediction, predict};
-use crate::cli::common::Precision;
 use crate::cli::output::{print, print_json};
+use crate::cli::precision::{Precision, in_precision};
 use crate::report::table::Table;
 use crate::{Error, Result};
-use half::{bf16, f16};
 
 /// Predict a step on a GPU from shapes alone
 #[derive(Debug, clap::Args)]
@@ -49,11 +48,7 @@ pub fn run(args: Args) -> Result<()> {
         .ceilings(precision)
         .ok_or_else(|| Error::Usage(format!("{} has no {precision}; choose another --precision", card.name)))?;
     let recipe = args.subject.recipe(false)?;
-    let prediction = match args.precision {
-        Precision::Fp32 | Precision::Tf32 => predict::<f32>(&recipe, &ceilings),
-        Precision::Fp16 => predict::<f16>(&recipe, &ceilings),
-        Precision::Bf16 => predict::<bf16>(&recipe, &ceilings),
-    }?;
+    let prediction = in_precision!(args.precision, T => predict::<T>(&recipe, &ceilings))?;
     if args.json {
         let schema = crate::bench::SCHEMA;
         return print_json(&Report {

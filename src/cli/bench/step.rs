@@ -7,6 +7,8 @@ use crate::bench::machine::peak_resident;
 use crate::bench::step::StepCost;
 use crate::bench::subject;
 use crate::cli::output::{print, print_json};
+use crate::cli::precision::in_precision;
+use crate::element::Element;
 use crate::report::table::Table;
 use crate::{Device, Result};
 use std::path::PathBuf;
@@ -46,11 +48,15 @@ struct PeakMemory {
 /// # Errors
 /// Those of the settings, the run and the device.
 pub fn run(args: Args) -> Result<()> {
+    in_precision!(args.measuring.computing.precision(), T => measure::<T>(args))
+}
+
+fn measure<T: Element>(args: Args) -> Result<()> {
     let device = args.measuring.computing.device()?;
     let recipe = args.subject.recipe(device.is_host())?;
-    let precision = args.measuring.computing.precision.name();
+    let precision = args.measuring.computing.precision().name();
     // Before the ceilings' buffers, which are not the run's.
-    let run = subject::pretraining::<f32>(&device, &recipe)?;
+    let run = subject::pretraining::<T>(&device, &recipe)?;
     let (_, device_bytes) = device.memory_use();
     if let Some(path) = &args.dump {
         subject::dump(&run, path)?;
@@ -60,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
     run.step()?;
     device.synchronize()?;
     peak_memory.resident_bytes = peak_resident();
-    let ceilings = Ceilings::measure::<f32>(&device)?;
+    let ceilings = Ceilings::measure::<T>(&device)?;
     let cost = StepCost::measure(&device, &run, &ceilings, args.measuring.repetitions())?;
     let batch = f64::from(recipe.train.batch_size);
     let images_per_second = batch / cost.step.median;

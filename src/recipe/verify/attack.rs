@@ -1,7 +1,7 @@
 //! The instance-wise attack of pretraining, and PGD on the linear classifier.
 
 use super::recording::native;
-use super::row::{Measure, Row, median, relative_l2};
+use super::row::{Class, Measure, Row, median, relative_l2};
 use super::{Session, widened};
 use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, LinfPgd, Objective};
 use crate::element::{Element, Real};
@@ -61,11 +61,12 @@ fn teacher_forced<T: Element>(
             gradient_errors.push(nearest(&gradient, &widened(&d_x)?)?);
         }
     }
+    let class = if prefix == "attack" { Class::Loss } else { Class::CrossEntropy };
     let worst = |errors: &[f64]| errors.iter().copied().fold(0.0, f64::max);
-    let mut rows = vec![Row::new(&loss, Measure::Worst, worst(&loss_errors), tolerances.forward)];
+    let mut rows = vec![tolerances.judge(&loss, Measure::Worst, class, worst(&loss_errors))];
     if !gradient_errors.is_empty() {
-        rows.push(Row::new(&gradient, Measure::Median, median(&gradient_errors), tolerances.forward));
-        rows.push(Row::new(gradient, Measure::Worst, worst(&gradient_errors), tolerances.step));
+        rows.push(tolerances.judge(&gradient, Measure::Median, Class::AttackGradient, median(&gradient_errors)));
+        rows.push(tolerances.judge(gradient, Measure::Worst, Class::AttackStep, worst(&gradient_errors)));
     }
     Ok(rows)
 }
@@ -85,7 +86,7 @@ fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     objective.gradient(&clean, &gradient)?;
     let found: Vec<f64> = widened(&gradient)?.iter().map(|g| g * mean).collect();
     let error = session.error("pgd20/grad0", &found)?;
-    rows.push(Row::new("pgd20/grad0", Measure::RelativeL2, error, tolerances.step));
+    rows.push(tolerances.judge("pgd20/grad0", Measure::RelativeL2, Class::AttackStep, error));
     if recording.has("pgd20/x_traj") {
         rows.extend(teacher_forced(session, "pgd20", &mut objective, mean)?);
     }
@@ -100,7 +101,7 @@ fn classifier<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     }
     rows.push(adversary(session, "pgd20/x_final", &x, &recording.native("pgd20/x_final")?, step_size)?);
     let features = session.model.encoder().forward(&recording.images(device, "pgd20/x_final")?)?;
-    rows.extend(session.row("pgd20/logits_adv", &widened(&session.head.forward(&features)?)?)?);
+    rows.extend(session.row("pgd20/logits_adv", Class::Forward, &widened(&session.head.forward(&features)?)?)?);
 
     if recording.has("pgd20rs/x0") {
         let x = recording.images::<T::Real>(device, "pgd20rs/x0")?;
@@ -122,7 +123,7 @@ fn adversary<T: Element>(session: &Session<T>, name: &str, x: &Tensor<T::Real>, 
     fractions.sort_by(f64::total_cmp);
     // The lower of two medians: of four images, two may have met a flip.
     let median = fractions[(fractions.len() - 1) / 2];
-    Ok(Row::new(name, Measure::MedianImage, median, session.tolerances.pixels))
+    Ok(session.tolerances.judge(name, Measure::MedianImage, Class::Pixels, median))
 }
 
 /// The fraction of pixels that differ by more than half a step; a NaN differs.
@@ -148,7 +149,8 @@ fn single_steps<T: Element>(
         let next = native(&recording.entry(trajectory, step + 1)?);
         worst = worst.max(differing(&widened(&x)?, &next, step_size));
     }
-    Ok(Row::new("pgd20/x_traj, from each image to the next", Measure::WorstStep, worst, session.tolerances.step))
+    let name = "pgd20/x_traj, from each image to the next";
+    Ok(session.tolerances.judge(name, Measure::WorstStep, Class::StepPixels, worst))
 }
 
 /// x₀ from the recorded noise: its clamps are those of a step that stays where it is.
@@ -157,5 +159,5 @@ fn start<T: Element>(session: &Session<T>, clean: &Tensor<T::Real>) -> Result<Op
     let moved: Vec<T::Real> = images.iter().zip(&noise).map(|(x, n)| T::Real::from_f64(x + n)).collect();
     let (x, still) = (Tensor::from_slice(session.device, clean.shape(), &moved)?, Tensor::zeros(session.device, clean.shape())?);
     ops::pgd_linf_step(&x, &still, clean, T::Real::ZERO, T::Real::from_f64(session.recipe.attack.epsilon.value()))?;
-    session.row("pgd20rs/x0", &widened(&x)?)
+    session.row("pgd20rs/x0", Class::Exact, &widened(&x)?)
 }

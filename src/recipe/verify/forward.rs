@@ -1,7 +1,7 @@
 //! The model in inference form, and the contrastive loss on given embeddings.
 
 use super::recording::reals;
-use super::row::Row;
+use super::row::{Class, Row};
 use super::{Session, widened};
 use crate::element::Element;
 use crate::{Result, Tensor};
@@ -30,7 +30,7 @@ fn embeddings<T: Element>(session: &Session<T>, view: &str) -> Result<Vec<Row>> 
     found.push(("proj".to_owned(), widened(&session.model.projector().forward(&features)?)?));
     found.push(("logits".to_owned(), widened(&session.head.forward(&features)?)?));
     for (what, values) in found {
-        rows.extend(session.row(&format!("eval/{view}/{what}"), &values)?);
+        rows.extend(session.row(&format!("eval/{view}/{what}"), Class::Forward, &values)?);
     }
     Ok(rows)
 }
@@ -50,7 +50,7 @@ fn contrastive<T: Element>(session: &Session<T>, views: usize) -> Result<Vec<Row
     function.evaluate(&z, views, 1.0, &d_z, z.rows_len(), &loss)?;
     let mut rows = Vec::new();
     for (what, found) in [("loss", &loss), ("grad_z", &d_z)] {
-        rows.extend(session.row(&name(what), &widened(found)?)?);
+        rows.extend(session.row(&name(what), Class::Exact, &widened(found)?)?);
     }
     Ok(rows)
 }

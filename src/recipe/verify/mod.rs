@@ -7,12 +7,12 @@ mod row;
 mod step;
 
 pub use recording::{Recorded, Recording};
-pub use row::{Measure, Row, Tolerances, median, relative_l2};
+pub use row::{Class, Measure, Row, Tolerances, median, relative_l2};
 pub use step::{Stage, StepBy};
 
 use crate::data::Dataset;
 use crate::element::Element;
-use crate::nn::Classifier;
+use crate::nn::{Architecture, Classifier};
 use crate::recipe::Recipe;
 use crate::recipe::attacked::Attacked;
 use crate::recipe::pretrain::{Ingredients, Pretraining};
@@ -104,11 +104,11 @@ impl<'a, T: Element> Session<'a, T> {
     }
 
     /// A row for one tensor, if it was recorded.
-    fn row(&self, name: &str, found: &[f64]) -> Result<Option<Row>> {
+    fn row(&self, name: &str, class: Class, found: &[f64]) -> Result<Option<Row>> {
         if !self.recording.has(name) {
             return Ok(None);
         }
         let error = self.error(name, found)?;
-        Ok(Some(Row::new(name, Measure::RelativeL2, error, self.tolerances.forward)))
+        Ok(Some(self.tolerances.judge(name, Measure::RelativeL2, class, error)))
     }
 }

@@ -1,7 +1,7 @@
 //! Whole training steps with the recorded views and adversaries.
 
 use super::recording::{native, reals};
-use super::row::{Measure, Row, median};
+use super::row::{Class, Measure, Row, median};
 use super::{Session, widened};
 use crate::element::Element;
 use crate::nn::MODEL;
@@ -24,7 +24,7 @@ pub type StepBy<'a, T> = &'a dyn Fn(&Pretraining<T>, &mut dyn FnMut(Stage) -> Re
 
 /// A step as [`Pretraining::step`] does it, from views and adversary on.
 pub(super) fn by_the_engine<T: Element>(run: &Pretraining<T>, at: &mut dyn FnMut(Stage) -> Result<()>) -> Result<()> {
-    run.network().parameters().clear_gradients()?;
+    run.network().begin_step()?;
     run.regularize()?;
     at(Stage::Regularized)?;
     run.contrast()?;
@@ -38,11 +38,9 @@ pub(super) fn rows<T: Element>(session: &Session<T>, step: StepBy<T>) -> Result<
     if !recording.has("step1/simloss") {
         return Ok(Vec::new());
     }
-    session.run.begin_epoch(0, 0)?;
     let adversary = recording.entry("attack/x_traj", session.recipe.attack.steps as usize)?;
     let mut rows = one(session, step, "step1", ["in/x1", "in/x2"], &native(&adversary))?;
     if recording.has("step2/adv_given") {
-        session.run.begin_epoch(0, 0)?;
         let adversary = recording.native("step2/adv_given")?;
         rows.extend(one(session, step, "step2", ["in/x2", "in/x1"], &adversary)?);
     }
@@ -58,7 +56,26 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
     }
     slot(2)?.write(&reals::<T::Real>(adversary))?;
 
-    let mut rows = Vec::new();
+    let mut rows = loop {
+        let rows = stages(session, step, prefix)?;
+        match run.network().parameters().loss_scale() {
+            // It left everything as it was, and the scale is half as large now.
+            Some(scale) if scale.has_skipped()? && scale.state()?.scale > 1.0 => {}
+            _ => break rows,
+        }
+    };
+    let losses = run.losses(1)?;
+    for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", losses.main + losses.regularizer)]
+    {
+        rows.extend(session.row(&format!("{prefix}/{what}"), Class::Loss, &[found])?);
+    }
+    Ok(rows)
+}
+
+/// A step, and what is compared on its way.
+fn stages<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str) -> Result<Vec<Row>> {
+    let (run, mut rows) = (&session.run, Vec::new());
+    run.begin_epoch(0, 0)?;
     step(run, &mut |stage| {
         match stage {
             Stage::Regularized => {
@@ -66,22 +83,22 @@ fn one<T: Element>(session: &Session<T>, step: StepBy<T>, prefix: &str, views: [
             }
             Stage::Differentiated => {
                 rows.extend(statistics(session, prefix, &format!("{prefix}/after/{MODEL}"), "after the step")?);
-                rows.extend(arena(session, prefix, "grad", run.network().parameters().gradients())?);
+                let parameters = run.network().parameters();
+                let scale = match parameters.loss_scale() {
+                    Some(scale) => scale.state()?.scale,
+                    None => 1.0,
+                };
+                rows.extend(arena(session, prefix, "grad", parameters.gradients(), 1.0 / scale)?);
             }
             Stage::Updated => {
                 let (_, momentum) = &run.optimizer().state()[0];
-                rows.extend(arena(session, prefix, "momentum", momentum)?);
-                rows.extend(arena(session, prefix, "after", run.network().parameters().values())?);
+                rows.extend(arena(session, prefix, "momentum", momentum, 1.0)?);
+                rows.extend(arena(session, prefix, "after", run.network().parameters().values(), 1.0)?);
                 rows.extend(scales(session, prefix)?);
             }
         }
         Ok(())
     })?;
-    let losses = run.losses(1)?;
-    for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", losses.main + losses.regularizer)]
-    {
-        rows.extend(session.row(&format!("{prefix}/{what}"), &[found])?);
-    }
     Ok(rows)
 }
 
@@ -95,21 +112,23 @@ fn statistics<T: Element>(session: &Session<T>, prefix: &str, path: &str, when: 
             worst = Some(worst.map_or(error, |worst| worst.max(error)));
         }
     }
-    let row = |worst| Row::new(format!("{prefix}, running statistics {when}"), Measure::Worst, worst, session.tolerances.forward);
-    Ok(worst.map(row))
+    let name = format!("{prefix}, running statistics {when}");
+    Ok(worst.map(|worst| session.tolerances.judge(name, Measure::Worst, Class::Statistics, worst)))
 }
 
-/// A flat tensor in the layout of the parameters, held against `prefix/what/…`: the median over parameters, and the worst.
-fn arena<T: Element>(session: &Session<T>, prefix: &str, what: &str, flat: &Tensor<T::Real>) -> Result<Vec<Row>> {
+/// A flat tensor in the layout of the parameters, times `factor`, held against `prefix/what/…`: the median over parameters, and the worst.
+fn arena<T: Element>(session: &Session<T>, prefix: &str, what: &str, flat: &Tensor<T::Real>, factor: f64) -> Result<Vec<Row>> {
     let parameters = session.run.network().parameters();
     let mut errors = Vec::new();
     for spec in parameters.specs() {
         let name = format!("{prefix}/{what}/{}", spec.name);
         if session.recording.has(&name) {
-            errors.push((session.error(&name, &widened(&parameters.view(flat, &spec.name)?)?)?, &spec.name));
+            let found: Vec<f64> = widened(&parameters.view(flat, &spec.name)?)?.iter().map(|value| value * factor).collect();
+            errors.push((session.error(&name, &found)?, &spec.name));
         }
     }
-    Ok(spread(format!("{prefix}/{what}"), errors, session))
+    let class = if what == "after" { Class::Updated } else { Class::Gradient };
+    Ok(spread(format!("{prefix}/{what}"), class, errors, session))
 }
 
 fn scales<T: Element>(session: &Session<T>, prefix: &str) -> Result<Vec<Row>> {
@@ -121,16 +140,16 @@ fn scales<T: Element>(session: &Session<T>, prefix: &str) -> Result<Vec<Row>> {
             errors.push((session.error(&name, &[scale])?, &spec.name));
         }
     }
-    Ok(spread(format!("{prefix}/adaptive_lr"), errors, session))
+    Ok(spread(format!("{prefix}/adaptive_lr"), Class::Gradient, errors, session))
 }
 
 /// Two rows for many errors: their median, and the worst with its name.
-fn spread<T: Element>(name: String, mut errors: Vec<(f64, &String)>, session: &Session<T>) -> Vec<Row> {
+fn spread<T: Element>(name: String, class: Class, mut errors: Vec<(f64, &String)>, session: &Session<T>) -> Vec<Row> {
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
     let Some((worst, which)) = errors.last() else { return Vec::new() };
     let all: Vec<f64> = errors.iter().map(|(error, _)| *error).collect();
     vec![
-        Row::new(&name, Measure::Median, median(&all), session.tolerances.forward),
-        Row::new(format!("{name} ({which})"), Measure::Worst, *worst, session.tolerances.parameter),
+        session.tolerances.judge(&name, Measure::Median, class, median(&all)),
+        session.tolerances.judge(format!("{name} ({which})"), Measure::Worst, Class::Parameter, *worst),
     ]
 }
