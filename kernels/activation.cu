@@ -3,7 +3,7 @@
 #include "rocl.cuh"
 
 // x <- x + bias + residual, rectified; [rows, channels], bias over channels.
-KERNEL(bias_activation)(T* x, const T* OPTIONAL bias, const T* OPTIONAL residual, int64_t rows, int32_t channels, int32_t relu) {
+KERNEL(bias_activation)(T* INPLACE x, const T* OPTIONAL bias, const T* OPTIONAL residual, int64_t rows, int32_t channels, int32_t relu) {
     Real floor = rectifier_floor(relu);
     for_each_channel_rows(
         rows, channels, [=](auto at) { return bias ? load(bias, at) : Lanes<at.lanes>{}; },
@@ -15,7 +15,7 @@ KERNEL(bias_activation)(T* x, const T* OPTIONAL bias, const T* OPTIONAL residual
 }
 
 // dx <- dx + residual (the gradient that arrives by the other branch) where y, the rectifier's output, is positive; else 0.
-KERNEL(activation_backward)(T* dx, const T* OPTIONAL residual, const T* OPTIONAL y, int64_t n) {
+KERNEL(activation_backward)(T* INPLACE dx, const T* OPTIONAL residual, const T* OPTIONAL y, int64_t n) {
     for_each_vector(n, [=](auto at) {
         auto g = load(dx, at);
         if (residual) g = g + load(residual, at);
@@ -25,7 +25,7 @@ KERNEL(activation_backward)(T* dx, const T* OPTIONAL residual, const T* OPTIONAL
 }
 
 // d_bias += the sum of dy over its rows; for the few rows that a linear layer has.
-COOPERATIVE_KERNEL(bias_gradient)(const T* dy, Real* d_bias, int64_t rows, int32_t channels) {
+COOPERATIVE_KERNEL(bias_gradient)(const T* dy, Real* INPLACE d_bias, int64_t rows, int32_t channels) {
     SHARED(Real, shared, MOST_THREADS);
     Column column = block_column();
     int32_t c = column.channel;

@@ -33,7 +33,7 @@ KERNEL(bn_statistics_partial)(const T* x, Real* means, Real* deviations, int64_t
 // Merges the chunks (Chan et al. 1979, for all groups at once): the mean of the means, then within-chunk plus between-chunk deviations.
 // Updates the running statistics as PyTorch does: with the unbiased variance.
 COOPERATIVE_KERNEL(bn_statistics_finish)(const Real* means, const Real* deviations, Real* mean, Real* inv_std,
-                                         Real* OPTIONAL running_mean, Real* OPTIONAL running_var, int64_t rows, int64_t chunk_rows,
+                                         Real* OPTIONAL INPLACE running_mean, Real* OPTIONAL INPLACE running_var, int64_t rows, int64_t chunk_rows,
                                          int64_t chunks, int32_t channels, Real momentum, Real eps) {
     SHARED(Real, shared, 2 * MOST_THREADS);
     Column column = block_column();
@@ -103,7 +103,7 @@ KERNEL(bn_backward_partial)(const T* dy, const T* x, const T* OPTIONAL mask, con
 
 // Merges the chunks: sum_g and sum_gx (the sum of g xhat) for this pass, added into dbeta and dgamma over passes.
 COOPERATIVE_KERNEL(bn_backward_finish)(const Real* sums, const Real* products, const Real* inv_std, Real* sum_g, Real* sum_gx,
-                                       Real* d_gamma, Real* d_beta, int64_t chunks, int32_t channels) {
+                                       Real* INPLACE d_gamma, Real* INPLACE d_beta, int64_t chunks, int32_t channels) {
     SHARED(Real, shared, 2 * MOST_THREADS);
     Column column = block_column();
     int32_t c = column.channel;

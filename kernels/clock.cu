@@ -2,7 +2,7 @@
 #include "rocl.cuh"
 
 // log[clock[0], :] <- values, unless the log is full; then clock <- clock + 1.
-KERNEL(record_step)(int64_t* clock, const Real* values, int32_t count, int64_t steps, Real* log) {
+KERNEL(record_step)(int64_t* INPLACE clock, const Real* values, int32_t count, int64_t steps, Real* log) {
     for_each(1, [=](int64_t) {
         int64_t step = clock[0];
         if (step < steps) {

@@ -63,7 +63,7 @@ KERNEL(conv_direct_dgrad)(const T* dy, const T* filter, T* dx, int32_t images, i
 
 // dw[k, r, s, c] = sum over n, p, q of dy[n, p, q, k] x[n, p stride + r - pad, q stride + s - pad, c], added to what is there if
 // `accumulate`. Each image is summed on its own first, which keeps the error of a long sum small.
-KERNEL(conv_direct_wgrad)(const T* x, const T* dy, Real* dw, int32_t images, int32_t height, int32_t width, int32_t channels,
+KERNEL(conv_direct_wgrad)(const T* x, const T* dy, Real* INPLACE dw, int32_t images, int32_t height, int32_t width, int32_t channels,
                           int32_t filters, int32_t filter_height, int32_t filter_width, int32_t stride, int32_t pad,
                           int32_t out_height, int32_t out_width, int32_t accumulate) {
     for_each((int64_t)filters * filter_height * filter_width * channels, [=](int64_t i) {

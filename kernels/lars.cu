@@ -3,6 +3,7 @@
 // p and buffer), where every block adds up the sums of its tensor for itself: few numbers, in an order that depends on shapes only.
 #include "rocl.cuh"
 #include "clock.cuh"
+#include "loss_scale.cuh"
 
 constexpr int CHUNK = 1024;
 // As many as `ops` launches.
@@ -52,11 +53,12 @@ COOPERATIVE_KERNEL(lars_norms)(const Real* p, const Real* g, const int32_t* item
 }
 
 // scale = trust * |p| / (|g| + weight_decay * |p| + epsilon), or 1 where a norm is zero, stored in scales[tensor];
-// buffer <- momentum * buffer + (g + weight_decay * p) * scale; p <- p - rate * buffer. The buffer starts at zero.
-COOPERATIVE_KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const Real* squares, const int32_t* item_chunks,
-                                const int32_t* item_tensor, const int32_t* tensor_items, const int64_t* clock,
+// buffer <- momentum * buffer + (g + weight_decay * p) * scale; p <- p - rate * buffer. The buffer starts at zero. g and its squares carry the
+// loss scale, if there is one; a skipped step changes nothing.
+COOPERATIVE_KERNEL(lars_update)(Real* INPLACE p, Real* INPLACE buffer, const Real* g, const Real* squares,
+                                const int32_t* item_chunks, const int32_t* item_tensor, const int32_t* tensor_items, const int64_t* clock,
                                 const Real* learning_rates, int64_t steps, Real trust, Real momentum, Real weight_decay, Real epsilon,
-                                Real* scales) {
+                                const Real* OPTIONAL factors, const int64_t* OPTIONAL counters, Real* scales) {
     SHARED(Real, shared, 2 * 32);
     int32_t tensor = item_tensor[blockIdx.x], first_item = tensor_items[tensor], last_item = tensor_items[tensor + 1];
     // The first warp adds up the squares of p, the second those of g.
@@ -67,15 +69,16 @@ COOPERATIVE_KERNEL(lars_update)(Real* p, Real* buffer, const Real* g, const Real
         shared[threadIdx.x] = sum;
     }
     __syncthreads();
-    if (!lane_works()) return;
-    Real p_norm = square_root(sum_of(shared, 32)), g_norm = square_root(sum_of(shared + 32, 32));
+    if (!lane_works() || is_skipped(counters)) return;
+    Real unscale = unscaling(factors);
+    Real p_norm = square_root(sum_of(shared, 32)), g_norm = square_root(sum_of(shared + 32, 32)) * unscale;
     bool adapts = p_norm > 0 && g_norm > 0;
     Real scale = adapts ? trust * p_norm / (g_norm + weight_decay * p_norm + epsilon) : (Real)1;
     if ((int32_t)blockIdx.x == first_item && threadIdx.x == 0) scales[tensor] = scale;
     Real rate = current_rate(learning_rates, clock, steps);
     for_each_of_item(item_chunks, [=](auto at) {
         auto parameter = load(p, at);
-        auto velocity = load(buffer, at) * momentum + (load(g, at) + parameter * weight_decay) * scale;
+        auto velocity = load(buffer, at) * momentum + (load(g, at) * unscale + parameter * weight_decay) * scale;
         store(buffer, at, velocity);
         store(p, at, parameter - velocity * rate);
     });

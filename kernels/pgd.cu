@@ -4,7 +4,7 @@
 
 // x <- clamp(x + step_size * sign(gradient)) to [0, 1] and to [clean - epsilon, clean + epsilon]; sign(0) = 0.
 // A NaN in the gradient leaves its pixel where it is, since both comparisons in sign() are false.
-KERNEL(pgd_linf_step)(Real* x, const Real* gradient, const Real* clean, Real step_size, Real epsilon, int64_t n) {
+KERNEL(pgd_linf_step)(Real* INPLACE x, const Real* gradient, const Real* clean, Real step_size, Real epsilon, int64_t n) {
     for_each_vector(n, [=](auto at) {
         auto adversary = load(x, at), slope = load(gradient, at), origin = load(clean, at);
         for (int k = 0; k < at.lanes; ++k) {

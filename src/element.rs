@@ -8,6 +8,13 @@ pub trait Element: bytemuck::Pod + Send + Sync + 'static {
     type Real: Real;
     /// The name in kernel symbols and files: `f32`, `f16`, `bf16`, `f64`.
     const NAME: &'static str;
+    /// Its name on the command line and in checkpoints: `fp32`, `fp16`, `bf16`, `fp64`.
+    const PRECISION: &'static str;
+    /// Whether storage holds fewer bits than arithmetic.
+    const NARROW: bool = size_of::<Self>() < size_of::<Self::Real>();
+    /// What gradients are multiplied by in training, at its beginning; none where they are stored as they are computed. The range of `bf16` is that of `f32`:
+    /// nothing vanishes in it.
+    const LOSS_SCALE: Option<f64>;
     /// The position of this type's variant in a kernel's table.
     const SLOT: usize;
     /// Widens exactly.
@@ -40,11 +47,16 @@ pub trait Real:
     fn to_f64(self) -> f64;
 }
 
+/// [`Element::NAME`] by [`Element::SLOT`].
+pub const NAMES: [&str; 4] = [f32::NAME, f16::NAME, bf16::NAME, f64::NAME];
+
 macro_rules! element {
-    ($type:ty, $real:ty, $name:literal, $slot:literal, $to:expr, $from:expr) => {
+    ($type:ty, $real:ty, $name:literal, $precision:literal, $loss_scale:expr, $slot:literal, $to:expr, $from:expr) => {
         impl Element for $type {
             type Real = $real;
             const NAME: &'static str = $name;
+            const PRECISION: &'static str = $precision;
+            const LOSS_SCALE: Option<f64> = $loss_scale;
             const SLOT: usize = $slot;
             #[inline(always)]
             fn to_real(self) -> $real {
@@ -58,10 +70,10 @@ macro_rules! element {
     };
 }
 
-element!(f32, f32, "f32", 0, |x| x, |x| x);
-element!(f16, f32, "f16", 1, f16::to_f32, f16::from_f32);
-element!(bf16, f32, "bf16", 2, bf16::to_f32, bf16::from_f32);
-element!(f64, f64, "f64", 3, |x| x, |x| x);
+element!(f32, f32, "f32", "fp32", None, 0, |x| x, |x| x);
+element!(f16, f32, "f16", "fp16", Some(65536.0), 1, f16::to_f32, f16::from_f32);
+element!(bf16, f32, "bf16", "bf16", Some(1.0), 2, bf16::to_f32, bf16::from_f32);
+element!(f64, f64, "f64", "fp64", None, 3, |x| x, |x| x);
 
 impl Real for f32 {
     const ZERO: Self = 0.0;

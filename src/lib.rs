@@ -1,7 +1,6 @@
 //! Adversarial self-supervised contrastive learning (RoCL, Kim, Tack & Hwang 2020) on hand-written CUDA kernels.
 //!
-//! The library behind the `rocl` program. Its kernels are CUDA C++; in this version a C++ compiler builds them for the CPU, which is the
-//! only [`Device`] so far.
+//! The library behind the `rocl` program. Its kernels are CUDA C++, built by a C++ compiler for the CPU and by nvcc for GPUs; a [`Device`] is either.
 //!
 //! # The layers
 //!
@@ -10,11 +9,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | one file per subcommand: arguments, a call into [`recipe`], a printed result |
+//! | [`bench`] | what a step costs: measured, counted, predicted |
 //! | [`recipe`] | what a user asks for: [`Pretraining`](recipe::pretrain::Pretraining) is Algorithm 1 of the paper, step by step |
 //! | [`attack`], [`loss`], [`nn`], [`optim`] | the parts of a step; layers have `forward` and `backward` written out, over buffers allocated once |
 //! | [`data`], [`run`], [`report`] | images and their augmentations; checkpoints, log, progress; tables |
 //! | [`ops`] | one safe function per operation: checks shapes, then launches a kernel or calls a library |
-//! | [`device`] | memory, launches, the CPU as a device, convolution and matrix product |
+//! | [`device`] | memory, launches, CPU and GPU as devices, convolution and matrix product |
 //!
 //! [`Tensor`] is a typed handle on device memory, [`element`] says which number types there are, and every fallible call returns
 //! [`Error`], whose message is a sentence with a remedy.
@@ -81,6 +81,7 @@
 #![warn(missing_docs)]
 
 pub mod attack;
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod device;

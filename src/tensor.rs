@@ -3,6 +3,7 @@
 //! A tensor is what a pointer is in CUDA: cloning it or slicing it shares the memory. Kernels write through the handle; the launch checks
 //! that no kernel is given overlapping memory to write. Handles stay on the thread that drives the device.
 
+use crate::device::record::{self, Call};
 use crate::device::{Device, Memory};
 use crate::{Error, Result};
 use bytemuck::Pod;
@@ -169,13 +170,36 @@ impl<E: Pod> Tensor<E> {
                 "the tensors are on different devices; copy through the host, by `to_vec` and `write`",
             ));
         }
+        self.copy_now(source)?;
+        record::note(|| {
+            let (from, to, bytes) = (source.clone(), self.clone(), (self.len() * size_of::<E>()) as u64);
+            Call::new("memcpy", "u8", format!("{bytes} bytes"), move || to.copy_now(&from)).moving(bytes, bytes)
+        });
+        Ok(())
+    }
+
+    fn copy_now(&self, source: &Self) -> Result<()> {
         let size = size_of::<E>();
         self.memory.copy(self.offset * size, &source.memory, source.offset * size, self.len() * size)
     }
 
     /// Sets every byte to zero.
     pub fn clear(&self) -> Result<()> {
+        self.clear_now()?;
+        record::note(|| {
+            let (to, bytes) = (self.clone(), (self.len() * size_of::<E>()) as u64);
+            Call::new("memset", "u8", format!("{bytes} bytes"), move || to.clear_now()).moving(0, bytes)
+        });
+        Ok(())
+    }
+
+    fn clear_now(&self) -> Result<()> {
         self.memory.clear(self.offset * size_of::<E>(), self.len() * size_of::<E>())
+    }
+
+    /// The allocation this is a part of.
+    pub(crate) fn memory(&self) -> &Rc<Memory> {
+        &self.memory
     }
 
     /// The address of the first element, as the device sees it.

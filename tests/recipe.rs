@@ -269,6 +269,7 @@ fn overrides_replace_and_are_checked() {
     let recipe = || Recipe::load("reference").unwrap();
     assert_eq!(recipe().with(&Overrides::default()).unwrap(), recipe());
     let all = Overrides {
+        attack_steps: Some(5),
         method: Some(Method::Simclr),
         seed: Some(7),
         width: Some(8),
@@ -284,6 +285,7 @@ fn overrides_replace_and_are_checked() {
     let changed = recipe().with(&all).unwrap();
     let expected = [
         "attack.group is 0, not 256",
+        "attack.steps is 5, not 7",
         "evaluate.batch_size is 16, not 256",
         "evaluate.epsilon is \"16/255\", not 0.0314",
         "evaluate.step_size is \"1/255\", not 0.00314",

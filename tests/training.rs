@@ -1,5 +1,6 @@
 //! Pretraining as a whole: equal bits whatever the threads, resumption, what the attack and the losses do, checkpoints.
 
+use half::f16;
 use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
 use rocl::data::{Dataset, Split, textures};
 use rocl::device::{Geometry, HostOptions};
@@ -41,7 +42,7 @@ fn lars() -> Optimizer {
 }
 
 /// Parameters, running statistics and losses after some steps.
-fn state(run: &Pretraining<f32>, steps: usize) -> Vec<u32> {
+fn state<T: Element<Real = f32>>(run: &Pretraining<T>, steps: usize) -> Vec<u32> {
     let network = run.network();
     let mut values = network.parameters().values().to_vec().unwrap();
     for (_, tensor) in network.encoder().running_statistics() {
@@ -54,10 +55,15 @@ fn state(run: &Pretraining<f32>, steps: usize) -> Vec<u32> {
 
 #[test]
 fn training_has_the_same_bits_on_any_number_of_threads() {
+    has_the_same_bits::<f32>();
+    has_the_same_bits::<f16>();
+}
+
+fn has_the_same_bits<T: Element<Real = f32>>() {
     const STEPS: usize = 3;
     let (recipe, data) = (Recipe { optimizer: lars(), ..toy() }, data(STEPS * BATCH));
     let train = |options| {
-        let run = Pretraining::<f32>::new(&Device::host_with(options).unwrap(), &recipe, &data).unwrap();
+        let run = Pretraining::<T>::new(&Device::host_with(options).unwrap(), &recipe, &data).unwrap();
         run.begin_epoch(0, 0).unwrap();
         (0..STEPS).for_each(|_| run.step().unwrap());
         state(&run, STEPS)

@@ -1,16 +1,19 @@
 //! Generates the Rust side: the kernel table and one typed launch function per kernel.
 
-use super::host::symbol;
-use super::signature::{Kernel, Parameter, Type, VARIANTS};
+use super::signature::{Kernel, Parameter, Type, VARIANTS, Variant};
+use super::{cuda, host};
 use std::fmt::Write;
 
-/// The contents of `launch.rs`, included by `src/device/launch.rs`.
-pub fn module(files: &[(String, Vec<Kernel>)]) -> String {
+/// The contents of `launch.rs`, included by `src/device/launch.rs`; with the GPU's code, if there is any.
+pub fn module(files: &[(String, Vec<Kernel>)], on_gpu: bool) -> String {
     let mut out = String::new();
     externs(&mut out, files);
+    if on_gpu {
+        images(&mut out, files);
+    }
     for (file, kernels) in files {
         for kernel in kernels {
-            function(&mut out, file, kernel);
+            function(&mut out, file, kernel, on_gpu);
         }
     }
     let names: Vec<String> = files.iter().flat_map(|(_, kernels)| kernels).map(|k| format!("&{}", table_name(k))).collect();
@@ -27,22 +30,44 @@ fn externs(out: &mut String, files: &[(String, Vec<Kernel>)]) {
     out.push_str("unsafe extern \"C\" {\n");
     for kernel in files.iter().flat_map(|(_, kernels)| kernels) {
         for variant in VARIANTS.iter().filter(|v| kernel.exists_for(v)) {
-            writeln!(out, "    fn {}(slots: *const u64);", symbol(kernel, variant)).unwrap();
+            writeln!(out, "    fn {}(slots: *const u64);", host::symbol(kernel, variant)).unwrap();
         }
     }
     out.push_str("}\n\n");
 }
 
-fn function(out: &mut String, file: &str, kernel: &Kernel) {
-    let entries: Vec<String> = VARIANTS
-        .iter()
-        .map(|v| if kernel.exists_for(v) { format!("Some({})", symbol(kernel, v)) } else { "None".to_owned() })
-        .collect();
+/// One static per fatbin, aligned as the driver's own tools align it.
+fn images(out: &mut String, files: &[(String, Vec<Kernel>)]) {
+    out.push_str("#[repr(C, align(16))]\nstruct Image<Bytes: ?Sized>(Bytes);\n");
+    for (file, kernels) in files {
+        for variant in cuda::variants().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
+            let image = cuda::image(file, variant);
+            let bytes = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/cuda/{image}.fatbin\"))");
+            writeln!(out, "static IMAGE_{}: &Image<[u8]> = &Image(*{bytes});", image.to_uppercase()).unwrap();
+        }
+    }
+    out.push('\n');
+}
+
+/// An array by `Element::SLOT` of what each variant has.
+fn by_variant(entry: impl Fn(&Variant) -> Option<String>) -> String {
+    let entries = VARIANTS.iter().map(|v| entry(v).map_or("None".to_owned(), |entry| format!("Some({entry})")));
+    format!("[{}]", entries.collect::<Vec<_>>().join(", "))
+}
+
+fn function(out: &mut String, file: &str, kernel: &Kernel, on_gpu: bool) {
+    let on_host = by_variant(|v| kernel.exists_for(v).then(|| host::symbol(kernel, v)));
+    let on_gpu = by_variant(|v| {
+        let exists = on_gpu && v.exists_on_gpu() && kernel.exists_for(v);
+        let (image, symbol) = (cuda::image(file, v).to_uppercase(), cuda::symbol(kernel, v));
+        exists.then(|| format!("CudaEntry {{ image: &IMAGE_{image}.0, symbol: c\"{symbol}\" }}"))
+    });
     let (table, name, cooperative) = (table_name(kernel), &kernel.name, kernel.cooperative);
+    let parameters = kernel.parameters.len();
     writeln!(
         out,
-        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, host: [{}], cuda: [const {{ None }}; 4] }};",
-        entries.join(", ")
+        "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, parameters: {parameters}, \
+         host: {on_host}, cuda: {on_gpu} }};"
     )
     .unwrap();
 
@@ -59,7 +84,12 @@ fn function(out: &mut String, file: &str, kernel: &Kernel) {
     writeln!(out, "pub fn {name}{generics}(work: Work, {}) -> Result<()> {{", parameters.join(", ")).unwrap();
     writeln!(out, "    let mut arguments = Arguments::new(&{table});").unwrap();
     for p in &kernel.parameters {
-        let (name, access) = (&p.name, if p.constant { "Read" } else { "Write" });
+        let access = match (p.constant, p.in_place) {
+            (true, _) => "Read",
+            (false, true) => "Update",
+            (false, false) => "Write",
+        };
+        let name = &p.name;
         match (p.pointer, p.optional) {
             (true, false) => writeln!(out, "    arguments.tensor(\"{name}\", Some({name}), Access::{access});").unwrap(),
             (true, true) => writeln!(out, "    arguments.tensor(\"{name}\", {name}, Access::{access});").unwrap(),

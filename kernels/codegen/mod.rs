@@ -1,5 +1,8 @@
-//! Code generation for the build: what `build.rs` derives from the kernels' signatures.
+//! Code generation for the build: what `build.rs` derives from the kernels' signatures, and how nvcc is run.
 
+pub mod cuda;
 pub mod host;
 pub mod launch;
+pub mod nvcc;
 pub mod signature;
+pub mod toolkit;

@@ -47,6 +47,7 @@ pub struct Parameter {
     pub pointer: bool,
     pub constant: bool,
     pub optional: bool,
+    pub in_place: bool,
 }
 
 pub struct Kernel {
@@ -78,6 +79,13 @@ pub struct Variant {
     pub real: &'static str,
 }
 
+impl Variant {
+    /// Double precision is for tests, on the host.
+    pub fn exists_on_gpu(&self) -> bool {
+        self.real == "float"
+    }
+}
+
 /// In the order of `Element::SLOT`.
 pub const VARIANTS: [Variant; 4] = [
     Variant { suffix: "f32", storage: "float", real: "float" },
@@ -99,43 +107,50 @@ impl Kernel {
 
 /// All kernels declared in one file's source.
 ///
-/// # Panics
-/// On a signature that cannot be launched; this stops the build with the file, the kernel and the reason.
-pub fn parse(file: &str, source: &str) -> Vec<Kernel> {
+/// # Errors
+/// On a signature that cannot be launched, with the file, the kernel and the reason.
+pub fn parse(file: &str, source: &str) -> Result<Vec<Kernel>, String> {
     let code: String = source.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
     let mut kernels = Vec::new();
     for (start, _) in code.match_indices("KERNEL(") {
         let cooperative = code[..start].ends_with("COOPERATIVE_");
         let before = &code[..start - if cooperative { "COOPERATIVE_".len() } else { 0 }];
         if !before.is_empty() && !before.ends_with('\n') {
-            panic!("{file}: KERNEL must stand at the beginning of its line");
+            return Err(format!("{file}: KERNEL must stand at the beginning of its line"));
         }
         let rest = &code[start + "KERNEL(".len()..];
-        let (name, rest) = rest.split_once(')').unwrap_or_else(|| panic!("{file}: unfinished KERNEL(name)"));
-        let rest = rest.trim_start().strip_prefix('(').unwrap_or_else(|| panic!("{file}: {name}: no parameter list"));
-        let (list, _) = rest.split_once(')').unwrap_or_else(|| panic!("{file}: {name}: unfinished parameter list"));
+        let (name, rest) = rest.split_once(')').ok_or_else(|| format!("{file}: unfinished KERNEL(name)"))?;
+        let rest = rest.trim_start().strip_prefix('(').ok_or_else(|| format!("{file}: {name}: no parameter list"))?;
+        let (list, _) = rest.split_once(')').ok_or_else(|| format!("{file}: {name}: unfinished parameter list"))?;
         let body = rest.split("KERNEL(").next().unwrap_or(rest);
-        assert!(cooperative || !body.contains("SHARED("), "{file}: {name}: shared memory is for a COOPERATIVE_KERNEL");
-        let parameters = list.split(',').map(|text| parameter(file, name, text)).collect();
+        if !cooperative && body.contains("SHARED(") {
+            return Err(format!("{file}: {name}: shared memory is for a COOPERATIVE_KERNEL"));
+        }
+        let parameters = list.split(',').map(|text| parameter(file, name, text)).collect::<Result<_, _>>()?;
         kernels.push(Kernel { name: name.trim().to_owned(), cooperative, parameters });
     }
-    kernels
+    if kernels.is_empty() { Err(format!("{file}: declares no KERNEL")) } else { Ok(kernels) }
 }
 
-fn parameter(file: &str, kernel: &str, text: &str) -> Parameter {
+fn parameter(file: &str, kernel: &str, text: &str) -> Result<Parameter, String> {
     let spaced = text.replace('*', " * ");
     let mut words: Vec<&str> = spaced.split_whitespace().collect();
-    let name = words.pop().unwrap_or_else(|| panic!("{file}: {kernel}: empty parameter")).to_owned();
+    let name = words.pop().ok_or_else(|| format!("{file}: {kernel}: empty parameter"))?.to_owned();
     let mut take = |word: &str| {
         let found = words.iter().position(|w| *w == word);
         found.map(|at| words.remove(at)).is_some()
     };
-    let (optional, pointer, constant) = (take("OPTIONAL"), take("*"), take("const"));
+    let (optional, in_place, pointer, constant) = (take("OPTIONAL"), take("INPLACE"), take("*"), take("const"));
     let ty = match words[..] {
         [one] => Type::parse(one),
         _ => None,
     };
-    let ty = ty.unwrap_or_else(|| panic!("{file}: {kernel}: `{}` is not a type the launcher knows", text.trim()));
-    assert!(pointer || !(optional || constant), "{file}: {kernel}: {name}: OPTIONAL and const are for pointers");
-    Parameter { name, ty, pointer, constant, optional }
+    let ty = ty.ok_or_else(|| format!("{file}: {kernel}: `{}` is not a type the launcher knows", text.trim()))?;
+    if !pointer && (optional || constant) {
+        return Err(format!("{file}: {kernel}: {name}: OPTIONAL and const are for pointers"));
+    }
+    if in_place && (!pointer || constant) {
+        return Err(format!("{file}: {kernel}: {name}: INPLACE is for pointers that are written"));
+    }
+    Ok(Parameter { name, ty, pointer, constant, optional, in_place })
 }

@@ -8,6 +8,7 @@
 
 #define DEVICE
 #define OPTIONAL
+#define INPLACE
 #define KERNEL(name) [[maybe_unused]] static void name
 #define COOPERATIVE_KERNEL(name) [[maybe_unused]] static void name
 #define HOST_INDEPENDENT _Pragma("GCC ivdep")

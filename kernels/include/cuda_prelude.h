@@ -6,8 +6,13 @@
 
 #define DEVICE __device__ __attribute__((always_inline))
 #define OPTIONAL
-#define KERNEL(name) extern "C" __global__ void ROCL_SYMBOL(name)
-#define COOPERATIVE_KERNEL(name) extern "C" __global__ void __launch_bounds__(256) ROCL_SYMBOL(name)
+#define INPLACE
+// The unit that includes this (kernels/codegen/cuda.rs) defines ROCL_ENTRY_name as one of these and a symbol. Without launch bounds: told that
+// blocks have at most 256 threads, the compiler spills registers to fit one more of them, and 256 threads fit with any number of registers.
+#define KERNEL(name) ROCL_ENTRY_##name
+#define COOPERATIVE_KERNEL(name) ROCL_ENTRY_##name
+#define ROCL_GLOBAL extern "C" __global__ void
+#define ROCL_UNUSED [[maybe_unused]] static __device__ void
 #define HOST_INDEPENDENT
 #define HOST_GEOMETRY false
 // Aligned for 16-byte accesses, as on the host.

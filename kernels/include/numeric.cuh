@@ -19,6 +19,15 @@ DEVICE inline Real maximum(Real x, Real bound) { return x > bound ? x : bound; }
 DEVICE inline Real clamp(Real x, Real low, Real high) { return minimum(maximum(x, low), high); }
 DEVICE inline Real sign(Real x) { return (Real)(x > 0) - (Real)(x < 0); }
 
+DEVICE inline Real magnitude(Real x) { return x < 0 ? -x : x; }
+// Neither infinite nor NaN.
+DEVICE inline bool is_finite(Real x) { return x - x == 0; }
+// e where 2^e <= x < 2^(e + 1), for a positive finite x.
+DEVICE inline int exponent(float x) { return ilogbf(x); }
+DEVICE inline int exponent(double x) { return ilogb(x); }
+// 2^n for n from -126 to 127: exact, and normal.
+DEVICE inline Real power_of_two(int n) { return (Real)__int_as_float((n + 127) << 23); }
+
 DEVICE inline float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 DEVICE inline double multiply_add(double a, double b, double c) { return fma(a, b, c); }
 DEVICE inline float exponential(float x) { return expf(x); }

@@ -79,8 +79,7 @@ impl<T: Element> Objective<T::Real> for ClassifierObjective<'_, T> {
     fn gradient(&mut self, x: &Tensor<T::Real>, gradient: &Tensor<T::Real>) -> Result<()> {
         self.evaluate(x, true)?;
         let n = x.rows_len();
-        let d_features = self.buffers.d_features.rows(0..n)?;
-        self.head.backward_input(&d_features)?;
+        let d_features = self.head.backward_input(&self.buffers.d_features.rows(0..n)?)?;
         self.model.backward(&d_features, gradient)
     }
 

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::ValueEnum;
-
+use super::device;
+use super::precision::Precision;
 use crate::data::{Dataset, Source, Split};
 use crate::device::HostOptions;
 use crate::recipe::Recipe;
@@ -53,29 +53,39 @@ pub struct Computing {
     /// Where to compute: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Arithmetic: fp32, tf32, fp16 or bf16
-    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true, default_value = "fp32")]
-    pub precision: Precision,
+    /// Arithmetic: fp32 (the default), tf32, fp16 or bf16; on a CPU, 16 bits give a GPU's numerics, slowly
+    #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
+    precision: Option<Precision>,
     /// CPU threads; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
 }
 
 impl Computing {
-    /// Opens the device, and refuses a precision it does not run.
+    /// The precision asked for, else fp32.
+    pub fn precision(&self) -> Precision {
+        self.precision.unwrap_or_default()
+    }
+
+    /// Takes the precision from the run that is gone on with, unless one is asked for.
+    pub fn resume(&mut self, checkpoint: &Checkpoint) {
+        self.precision = self.precision.or(Precision::named(&checkpoint.meta.precision));
+    }
+
+    /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::Device`] when there is no such device, or it lacks the precision.
+    /// [`Error::Device`] when there is no such device.
     pub fn device(&self) -> Result<Device> {
-        if let DeviceChoice::Cuda(_) = self.device {
-            return Err(Error::Device("this build has no CUDA device; leave --device out or give --device cpu".to_owned()));
-        }
-        if let Precision::Fp16 | Precision::Bf16 = self.precision {
-            return Err(Error::Device(
-                "16-bit precision is for CUDA devices, and this is a CPU; give --precision fp32".to_owned(),
-            ));
-        }
-        Device::host_with(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::default() })
+        device::open(self.device, self.threads()?.unwrap_or(0), self.precision() == Precision::Tf32)
+    }
+
+    /// What a CPU device is opened with.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the threads are too many, or for environment variables that cannot be meant.
+    pub fn host_options(&self) -> Result<HostOptions> {
+        Ok(HostOptions { threads: self.threads()?.unwrap_or(0), ..HostOptions::from_environment()? })
     }
 
     /// The number of CPU threads asked for.
@@ -205,19 +215,6 @@ impl FromStr for DeviceChoice {
             }
         }
     }
-}
-
-/// Arithmetic of convolutions and matrix products.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    /// 32-bit floating point, equal bits from run to run.
-    Fp32,
-    /// Tensor cores with 10-bit mantissas; the same as fp32 on a CPU.
-    Tf32,
-    /// 16-bit storage with a loss scale.
-    Fp16,
-    /// 16-bit storage with the range of f32.
-    Bf16,
 }
 
 #[cfg(test)]

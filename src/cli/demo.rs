@@ -2,7 +2,9 @@
 
 use super::common::{Common, Settings};
 use super::output::{print, print_json};
+use super::precision::in_precision;
 use crate::data::Split;
+use crate::element::Element;
 use crate::recipe::demo::{EVALUATION_SHARE, METHODS, estimate, measure, with_method};
 use crate::recipe::settings::Overrides;
 use crate::recipe::training::{CHECKPOINT, duration};
@@ -72,6 +74,7 @@ pub fn run(args: Args) -> Result<()> {
             "the demonstration reports PGD-{STEPS}, but evaluate.steps is {steps}; set it to {STEPS}"
         )));
     }
+    let precision = common.computing.precision();
     let settings = common.settle(recipe, "rocl-demo")?;
     for method in METHODS {
         let path = settings.out.join(method.name()).join(CHECKPOINT);
@@ -81,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     interrupt::install()?;
     let start = Instant::now();
-    let summary = compare(&settings, start).map_err(|error| match error {
+    let summary = in_precision!(precision, T => compare::<T>(&settings, start)).map_err(|error| match error {
         Error::Interrupted(_) => {
             Error::Interrupted(format!("stopped; a demonstration starts anew: delete {} first", settings.out.display()))
         }
@@ -102,7 +105,7 @@ pub fn run(args: Args) -> Result<()> {
     print(explanation(&summary))
 }
 
-fn compare(settings: &Settings, start: Instant) -> Result<Summary> {
+fn compare<T: Element>(settings: &Settings, start: Instant) -> Result<Summary> {
     let device = settings.device()?;
     let mut train = settings.data(Split::Train)?;
     if settings.limit.is_none() {
@@ -111,7 +114,7 @@ fn compare(settings: &Settings, start: Instant) -> Result<Summary> {
     let test = settings.data(Split::Test)?;
     let recipe = &settings.recipe;
     if !settings.json {
-        let seconds = estimate::<f32>(&device, recipe, &train)? * (1.0 + EVALUATION_SHARE);
+        let seconds = estimate::<T>(&device, recipe, &train)? * (1.0 + EVALUATION_SHARE);
         print(format!(
             "Training SimCLR and RoCL encoders ({}, width {}) on {} images of {}, seed {}, then attacking both on {} more: \
              about {} on this device ({}).",
@@ -127,7 +130,7 @@ fn compare(settings: &Settings, start: Instant) -> Result<Summary> {
     }
     let mut models = Vec::new();
     for method in METHODS {
-        let accuracy = measure::<f32>(&device, &with_method(recipe, method), &train, &test, &settings.out, settings.quiet)?;
+        let accuracy = measure::<T>(&device, &with_method(recipe, method), &train, &test, &settings.out, settings.quiet)?;
         models.push(Model { name: method.name(), clean: accuracy.clean, pgd20: accuracy.pgd });
     }
     Ok(Summary {

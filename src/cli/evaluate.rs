@@ -1,8 +1,10 @@
 //! `rocl evaluate`.
 
-use super::common::{Common, data_is_known, recipe_of};
+use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::output::{print, print_json};
-use crate::data::Split;
+use super::precision::in_precision;
+use crate::data::{Dataset, Split};
+use crate::element::Element;
 use crate::recipe::evaluate::{Accuracy, evaluate};
 use crate::recipe::settings::{Number, Overrides};
 use crate::recipe::trained::{ENCODER, Encoder};
@@ -78,17 +80,10 @@ pub fn run(args: Args) -> Result<()> {
     // The step follows the radius unless it is given too.
     let step_size = step_size.or(epsilon.map(Number::tenth));
     let overrides = Overrides { epsilon, step_size, steps, evaluate_batch_size: common.batch_size, ..Overrides::default() };
+    let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
-    let (device, data) = (settings.device()?, settings.data(Split::Test)?);
-    let encoder = Encoder::<f32>::load(&device, &settings.recipe, &checkpoint)?;
-    let evaluation = &settings.recipe.evaluate;
-    let head = encoder.load_head(&head, data.classes.len(), evaluation.batch_size as usize)?;
-    let mut progress = Progress::new("evaluate", data.len() as u64, settings.quiet);
-    let accuracy = evaluate(&device, evaluation, encoder.inference(), &head, &data, settings.seed, |images| {
-        progress.advance(images as u64, "");
-        Ok(())
-    })?;
-    progress.finish();
+    let (data, evaluation) = (settings.data(Split::Test)?, &settings.recipe.evaluate);
+    let accuracy = in_precision!(precision, T => measure::<T>(&settings, &checkpoint, &head, &data))?;
     let report = Report {
         schema: 1,
         checkpoint: path,
@@ -112,6 +107,19 @@ pub fn run(args: Args) -> Result<()> {
     table.row(row("none".to_owned(), accuracy.clean));
     table.row(row(format!("PGD-{}, L∞ {}, step {}", report.steps, report.epsilon, report.step_size), accuracy.pgd));
     print(format!("{table}{}, seed {}, {}", report.data, report.seed, report.checkpoint.display()))
+}
+
+fn measure<T: Element>(settings: &Settings, checkpoint: &Checkpoint, head: &Checkpoint, data: &Dataset) -> Result<Accuracy> {
+    let (device, evaluation) = (settings.device()?, &settings.recipe.evaluate);
+    let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
+    let head = encoder.load_head(head, data.classes.len(), evaluation.batch_size as usize)?;
+    let mut progress = Progress::new("evaluate", data.len() as u64, settings.quiet);
+    let accuracy = evaluate(&device, evaluation, encoder.inference(), &head, data, settings.seed, |images| {
+        progress.advance(images as u64, "");
+        Ok(())
+    })?;
+    progress.finish();
+    Ok(accuracy)
 }
 
 /// A head says which encoder it was fitted on; one that was imported does not.

@@ -1,8 +1,10 @@
 //! `rocl linear-eval`.
 
-use super::common::{Common, data_is_known, recipe_of};
+use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::output::{print, print_json};
+use super::precision::in_precision;
 use crate::data::Split;
+use crate::element::Element;
 use crate::recipe::linear_eval::{Fit, fit_head};
 use crate::recipe::settings::Overrides;
 use crate::recipe::trained::{Encoder, HEAD, save_head};
@@ -56,14 +58,19 @@ pub fn run(args: Args) -> Result<()> {
         recipe.linear_eval = common.recipe_or("")?.linear_eval;
     }
     let overrides = Overrides { linear_epochs: epochs, linear_batch_size: common.batch_size, ..Overrides::default() };
+    let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
+    in_precision!(precision, T => fit::<T>(&settings, &checkpoint))
+}
+
+fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
     let path = settings.out.join(HEAD);
     if path.exists() {
         return Err(Error::Usage(format!("{} is there already; choose another --out, or delete it", path.display())));
     }
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
     atomic::probe(&path)?;
-    let encoder = Encoder::<f32>::load(&device, &settings.recipe, &checkpoint)?;
+    let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
     let linear = &settings.recipe.linear_eval;
     let total = data.len() as u64 * (1 + u64::from(linear.epochs));
     let mut progress = Progress::new("linear-eval", total, settings.quiet);
@@ -77,8 +84,11 @@ pub fn run(args: Args) -> Result<()> {
         Ok(())
     })?;
     progress.finish();
-    let meta = Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data));
-    save_head(&head, meta, &checkpoint, &path)?;
+    let meta = Meta {
+        precision: T::PRECISION.to_owned(),
+        ..Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data))
+    };
+    save_head(&head, meta, checkpoint, &path)?;
     if settings.json {
         return print_json(&Report { schema: 1, head: path, n: data.len(), fit });
     }

@@ -1,10 +1,14 @@
 //! The command line: one file per subcommand, each with its arguments and a `run`.
 
+pub mod bench;
 pub mod common;
 pub mod demo;
+pub mod device;
+pub mod doctor;
 pub mod evaluate;
 pub mod linear_eval;
 pub mod output;
+pub mod precision;
 pub mod pretrain;
 pub mod recipe;
 pub mod verify;
@@ -36,7 +40,9 @@ enum Command {
     LinearEval(linear_eval::Args),
     Evaluate(evaluate::Args),
     Recipe(recipe::Args),
+    Doctor(doctor::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
 }
 
 /// Does what the command line asks for.
@@ -50,6 +56,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::LinearEval(args) => linear_eval::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Recipe(args) => recipe::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }

@@ -1,4 +1,4 @@
-//! Results on standard output.
+//! Results on standard output, remarks on standard error.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
@@ -20,6 +20,11 @@ pub fn print(line: impl Display) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Prints a line on standard error. It is for people: with standard error closed the command goes on.
+pub fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints `value` as one line of JSON.

@@ -1,8 +1,10 @@
 //! `rocl pretrain`.
 
-use super::common::{Common, recipe_of};
-use super::output::{print, print_json};
+use super::common::{Common, Settings, recipe_of};
+use super::output::{note, print, print_json};
+use super::precision::in_precision;
 use crate::data::Split;
+use crate::element::Element;
 use crate::recipe::settings::{Method, Overrides, Recipe};
 use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, duration};
 use crate::run::checkpoint::{Checkpoint, Kind};
@@ -51,17 +53,25 @@ struct Report {
 /// # Errors
 /// [`Error::Usage`] for settings out of range or a folder that holds a run already; those of [`Training::run`].
 pub fn run(args: Args) -> Result<()> {
-    let Args { common, method, epochs, width, resume } = args;
+    let Args { mut common, method, epochs, width, resume } = args;
     let out = common.out.clone().unwrap_or_else(|| "rocl-run".into());
     let path = out.join(CHECKPOINT);
     let checkpoint = started(&path, resume)?;
     let overrides = Overrides { seed: common.seed, batch_size: common.batch_size, method, epochs, width, ..Overrides::default() };
     let recipe = base(&common, checkpoint.as_ref())?.with(&overrides)?;
-    let settings = common.settle(recipe, &out)?;
+    if let Some(checkpoint) = &checkpoint {
+        common.computing.resume(checkpoint);
+    }
+    let settings = common.settle(recipe, out)?;
+    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref()))
+}
+
+fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>) -> Result<()> {
+    let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
     interrupt::install()?;
-    let mut training = match &checkpoint {
-        Some(checkpoint) => Training::<f32>::resume(&device, &settings.recipe, &data, checkpoint)?,
+    let mut training = match checkpoint {
+        Some(checkpoint) => Training::<T>::resume(&device, &settings.recipe, &data, checkpoint)?,
         None => Training::new(&device, &settings.recipe, &data)?,
     };
     if training.is_finished() {
@@ -73,21 +83,28 @@ pub fn run(args: Args) -> Result<()> {
             print(sentence)
         };
     }
+    if !settings.quiet {
+        note(format!("{} on {}", mebibytes(device.memory_use().0), device.description()));
+    }
     let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet })?;
     let (_, peak) = device.memory_use();
     if settings.json {
-        let recipe = settings.recipe.name;
+        let recipe = settings.recipe.name.clone();
         return print_json(&Report { schema: 1, recipe, checkpoint: path, outcome, peak_memory_bytes: peak });
     }
     print(format!(
-        "{} steps in {}, {:.1} images/s, at most {} MiB; loss {:.4}; encoder in {}",
+        "{} steps in {}, {:.1} images/s, at most {}; loss {:.4}; encoder in {}",
         outcome.steps,
         duration(outcome.seconds),
         outcome.images_per_second,
-        peak >> 20,
+        mebibytes(peak),
         outcome.losses.main,
         path.display()
     ))
+}
+
+fn mebibytes(bytes: usize) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 /// The checkpoint to resume from, if any; a run that is there is never overwritten.

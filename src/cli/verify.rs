@@ -2,6 +2,7 @@
 
 use super::common::Computing;
 use super::output::{print, print_json};
+use super::precision::in_precision;
 use crate::recipe::verify::{Recording, Row, Subject, Tolerances, absent, verify};
 use crate::report::table::Table;
 use crate::{Error, Result};
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   rocl verify tests/golden/resnet18_w8_b4.safetensors
-  rocl verify recording.safetensors --json";
+  rocl verify recording.safetensors --precision bf16 --json";
 
 /// Replay a recording of the authors' code, quantity by quantity
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,10 @@ struct Report<'a> {
 pub fn run(args: Args) -> Result<()> {
     let device = args.computing.device()?;
     let recording = Recording::open(&args.recording)?;
-    let rows = verify::<f32>(&device, &recording, &Subject::default(), &Tolerances::F32)?;
+    let architecture = recording.recipe()?.network.architecture;
+    let rows = in_precision!(args.computing.precision(), T => {
+        verify::<T>(&device, &recording, &Subject::default(), &Tolerances::of::<T>(architecture))
+    })?;
     let absent = absent(&rows);
     let failed = rows.iter().filter(|row| !row.passed).count();
     if args.json {
@@ -55,7 +59,7 @@ pub fn run(args: Args) -> Result<()> {
         let mut table = Table::new(["quantity", "measure", "found", "allowed", "verdict", "of"]);
         for row in &rows {
             let verdict = if row.passed { "ok" } else { "FAILS" };
-            let (found, allowed) = (format!("{:.1e}", row.found), format!("{:.0e}", row.allowed));
+            let (found, allowed) = (format!("{:.1e}", row.found), format!("{:e}", row.allowed));
             let tensor = row.tensor.as_deref().unwrap_or_default();
             table.row([row.name.as_str(), row.measure.name(), &found, &allowed, verdict, tensor]);
         }

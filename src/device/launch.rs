@@ -4,10 +4,12 @@
 //! does not compile. Each launch checks that all tensors are on one device, suitably aligned, and that nothing a kernel writes overlaps
 //! anything else it is given. Only [`crate::ops`] calls these; the functions know nothing of shapes.
 
-use super::Device;
-use crate::element::{Element, Real};
+use super::record::{self, Call};
+use super::{Device, Memory};
+use crate::element::{Element, NAMES, Real};
 use crate::{Error, Result, Tensor};
 use bytemuck::Pod;
+use std::rc::Rc;
 
 /// A kernel's entry in the table.
 pub struct Kernel {
@@ -17,6 +19,8 @@ pub struct Kernel {
     pub file: &'static str,
     /// Whether its threads synchronise with each other.
     pub cooperative: bool,
+    /// How many arguments it takes.
+    pub parameters: usize,
     /// Host entry points by [`Element::SLOT`].
     pub(crate) host: [Option<HostEntry>; 4],
     /// Where to find it in the GPU's code, by [`Element::SLOT`]; nowhere in a build without the feature `cuda`.
@@ -49,11 +53,51 @@ pub enum Work {
     Blocks(usize, usize),
 }
 
+impl std::fmt::Display for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Items(n, _) => write!(f, "{n} items"),
+            Self::Elements(n) => write!(f, "{n}"),
+            Self::RowsChannels(rows, channels) => write!(f, "{rows}×{channels}"),
+            Self::ItemsChannels(items, channels, _) => write!(f, "{items} items × {channels}"),
+            Self::Blocks(blocks, threads) => write!(f, "{blocks} blocks of {threads}"),
+        }
+    }
+}
+
+/// Whether the program carries kernels for a GPU.
+pub fn has_gpu_code() -> bool {
+    KERNELS.iter().any(|kernel| kernel.cuda.iter().any(Option::is_some))
+}
+
+/// Refuses blocks for a kernel that leaves them to the device, and other work for one that does not.
+pub(super) fn check_work(kernel: &Kernel, work: Work) -> Result<()> {
+    match work {
+        Work::Blocks(_, threads) => {
+            let whole_warps = threads > 0 && threads.is_multiple_of(32) && threads <= 256;
+            if !kernel.cooperative || !whole_warps {
+                return Err(Error::shape(kernel.name, format!("cannot run as blocks of {threads} threads")));
+            }
+        }
+        _ if kernel.cooperative => {
+            return Err(Error::shape(kernel.name, "a cooperative kernel is launched as blocks"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+pub(super) fn to_u32(kernel: &Kernel, count: usize) -> Result<u32> {
+    u32::try_from(count).map_err(|_| Error::shape(kernel.name, format!("{count} blocks are too many for one launch")))
+}
+
 /// How a kernel uses a tensor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     Read,
     Write,
+    /// Both.
+    Update,
 }
 
 struct Pointer {
@@ -62,6 +106,7 @@ struct Pointer {
     end: u64,
     access: Access,
     vectors: bool,
+    memory: Rc<Memory>,
 }
 
 /// Collects and checks the arguments of one launch.
@@ -86,7 +131,7 @@ impl Arguments {
         let id = std::any::TypeId::of::<E>();
         let vectors =
             id != std::any::TypeId::of::<u8>() && id != std::any::TypeId::of::<i32>() && id != std::any::TypeId::of::<i64>();
-        self.pointers.push(Pointer { name, begin, end, access, vectors });
+        self.pointers.push(Pointer { name, begin, end, access, vectors, memory: tensor.memory().clone() });
         self.slots.push(begin);
         match &self.device {
             None => self.device = Some(tensor.device().clone()),
@@ -102,10 +147,24 @@ impl Arguments {
 
     fn launch(self, slot: usize, work: Work) -> Result<()> {
         self.check()?;
-        match self.device {
-            Some(Device::Host(host)) => host.launch(self.kernel, slot, work, &self.slots),
-            None => Err(Error::shape(self.kernel.name, "no tensor was given")),
-        }
+        let Some(device) = self.device.clone() else { return Err(Error::shape(self.kernel.name, "no tensor was given")) };
+        let kernel = self.kernel;
+        device.launch(kernel, slot, work, &self.slots)?;
+        record::note(|| self.call(device, slot, work));
+        Ok(())
+    }
+
+    fn call(self, device: Device, slot: usize, work: Work) -> Call {
+        let Self { kernel, slots, pointers, .. } = self;
+        let bytes = |but: Access| pointers.iter().filter(|p| p.access != but).map(|p| p.end - p.begin).sum();
+        let (bytes_read, bytes_written) = (bytes(Access::Write), bytes(Access::Read));
+        // Held by the closure, so that the addresses stay those of living memory.
+        let held: Vec<Rc<Memory>> = pointers.into_iter().map(|p| p.memory).collect();
+        let again = move || {
+            let _ = &held;
+            device.launch(kernel, slot, work, &slots)
+        };
+        Call::new(kernel.name, NAMES[slot], work.to_string(), again).moving(bytes_read, bytes_written)
     }
 
     fn check(&self) -> Result<()> {
@@ -118,7 +177,7 @@ impl Arguments {
                 return refuse(format!("`{}` does not start at a multiple of 16 bytes", a.name));
             }
             let clash = self.pointers[i + 1..].iter().find(|b| {
-                let written = a.access == Access::Write || b.access == Access::Write;
+                let written = a.access != Access::Read || b.access != Access::Read;
                 written && a.begin < b.end && b.begin < a.end
             });
             if let Some(b) = clash {

@@ -1,12 +1,10 @@
 //! One allocation on a device.
 
 use super::Device;
+use super::cuda::CudaMemory;
+use super::host::HostMemory;
 use crate::{Error, Result};
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
-
-/// Cache lines and every vector width divide it.
-const ALIGNMENT: usize = 64;
 
 /// Bytes in use now and at most, counted as memory comes and goes.
 #[derive(Default)]
@@ -33,29 +31,26 @@ impl Usage {
 /// Zeroed memory on a device, freed when dropped.
 pub struct Memory {
     device: Device,
-    /// What the allocator gave.
-    base: *mut u8,
-    /// The first aligned byte in it.
-    start: *mut u8,
+    storage: Storage,
     bytes: usize,
+}
+
+enum Storage {
+    Host(HostMemory),
+    Cuda(CudaMemory),
+    /// An address where nothing lies.
+    Dry(u64),
 }
 
 impl Memory {
     pub(super) fn new(device: &Device, bytes: usize) -> Result<Self> {
-        let Device::Host(host) = device;
-        let layout = layout(bytes).ok_or_else(|| Error::Device(format!("{bytes} bytes are more than any memory holds")))?;
-        // SAFETY: the layout's size is at least one alignment, never zero.
-        let base = unsafe { alloc_zeroed(layout) };
-        if base.is_null() {
-            return Err(Error::Device(format!(
-                "no memory for another {} MiB; a smaller batch size or width needs less",
-                bytes.div_ceil(1 << 20)
-            )));
-        }
-        host.usage().add(bytes);
-        // SAFETY: the layout has room for the shift.
-        let start = unsafe { base.add(base.align_offset(ALIGNMENT)) };
-        Ok(Self { device: device.clone(), base, start, bytes })
+        let storage = match device {
+            Device::Host(_) => Storage::Host(HostMemory::new(bytes)?),
+            Device::Cuda(cuda) => Storage::Cuda(CudaMemory::new(cuda, bytes)?),
+            Device::Dry(dry) => Storage::Dry(dry.address(bytes)),
+        };
+        device.usage().add(bytes);
+        Ok(Self { device: device.clone(), storage, bytes })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -63,35 +58,66 @@ impl Memory {
     }
 
     pub(crate) fn address(&self) -> u64 {
-        self.start as u64
+        match &self.storage {
+            Storage::Host(memory) => memory.address(),
+            Storage::Cuda(memory) => memory.address(),
+            Storage::Dry(address) => *address,
+        }
     }
 
+    /// Waits until everything launched before has finished.
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         self.check(offset, into.len())?;
-        // SAFETY: in bounds; `into` is a Rust slice and cannot overlap device memory.
-        unsafe { std::ptr::copy_nonoverlapping(self.start.add(offset), into.as_mut_ptr(), into.len()) };
+        // SAFETY: in bounds.
+        unsafe {
+            match &self.storage {
+                Storage::Host(memory) => memory.read(offset, into),
+                Storage::Cuda(memory) => memory.read(offset, into)?,
+                Storage::Dry(_) => into.fill(0),
+            }
+        }
         Ok(())
     }
 
+    /// Comes after everything launched before; does not wait for it.
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
         self.check(offset, from.len())?;
-        // SAFETY: as in `read`.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.start.add(offset), from.len()) };
+        // SAFETY: in bounds.
+        unsafe {
+            match &self.storage {
+                Storage::Host(memory) => memory.write(offset, from),
+                Storage::Cuda(memory) => memory.write(offset, from)?,
+                Storage::Dry(_) => {}
+            }
+        }
         Ok(())
     }
 
     pub(crate) fn copy(&self, offset: usize, source: &Self, source_offset: usize, bytes: usize) -> Result<()> {
         self.check(offset, bytes)?;
         source.check(source_offset, bytes)?;
-        // SAFETY: both in bounds; `copy` permits overlap.
-        unsafe { std::ptr::copy(source.start.add(source_offset), self.start.add(offset), bytes) };
+        // SAFETY: both in bounds.
+        unsafe {
+            match (&self.storage, &source.storage) {
+                (Storage::Host(memory), Storage::Host(source)) => memory.copy(offset, source, source_offset, bytes),
+                (Storage::Cuda(memory), Storage::Cuda(source)) => memory.copy(offset, source, source_offset, bytes)?,
+                (Storage::Dry(_), Storage::Dry(_)) => {}
+                _ => return Err(Error::shape("copy", "the memory is on different devices; copy through the host")),
+            }
+        }
         Ok(())
     }
 
     pub(crate) fn clear(&self, offset: usize, bytes: usize) -> Result<()> {
         self.check(offset, bytes)?;
         // SAFETY: in bounds.
-        unsafe { std::ptr::write_bytes(self.start.add(offset), 0, bytes) };
+        unsafe {
+            match &self.storage {
+                Storage::Host(memory) => memory.clear(offset, bytes),
+                Storage::Cuda(memory) => memory.clear(offset, bytes)?,
+                Storage::Dry(_) => {}
+            }
+        }
         Ok(())
     }
 
@@ -106,19 +132,8 @@ impl Memory {
     }
 }
 
-/// Room for `bytes` at an aligned address. The allocator itself is asked for no more than its natural alignment: only then does it hand out
-/// pages that the system zeroes when they are first touched, instead of zeroing them one and all.
-fn layout(bytes: usize) -> Option<Layout> {
-    Layout::from_size_align(bytes.checked_add(ALIGNMENT)?, 16).ok()
-}
-
 impl Drop for Memory {
     fn drop(&mut self) {
-        let Device::Host(host) = &self.device;
-        host.usage().remove(self.bytes);
-        if let Some(layout) = layout(self.bytes) {
-            // SAFETY: allocated by `new` with this very layout.
-            unsafe { dealloc(self.base, layout) };
-        }
+        self.device.usage().remove(self.bytes);
     }
 }

@@ -1,16 +1,33 @@
-//! Where kernels run. `Host` executes the CUDA kernels on CPU threads; a `Cuda` device joins it behind the same enum.
+//! Where kernels run: `Cuda` on an NVIDIA GPU, `Host` on CPU threads.
 //!
 //! Everything that touches memory or launches a kernel goes through [`crate::ops`]; this module is what `ops` stands on.
 
+mod arithmetic;
 pub mod conv;
+pub mod cublas;
+pub mod cuda;
+pub mod cudnn;
+mod dry;
+mod environment;
+pub mod gpu_code;
+mod graph;
 pub mod host;
 pub mod launch;
+pub mod libraries;
+pub mod library_version;
 pub(crate) mod matmul;
 mod memory;
+pub mod record;
+mod workspace;
 
+pub use arithmetic::Arithmetic;
+pub use cuda::{Cuda, CudaOptions};
+pub use dry::Dry;
+pub use graph::Graph;
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
 pub(crate) use memory::Memory;
+pub use workspace::Workspace;
 
 use crate::Result;
 use std::rc::Rc;
@@ -20,12 +37,16 @@ use std::rc::Rc;
 pub enum Device {
     /// The CPU: kernels compiled by the host's C++ compiler, convolutions and products in plain Rust.
     Host(Rc<Host>),
+    /// An NVIDIA GPU: kernels compiled by nvcc, convolutions and products in NVIDIA's libraries.
+    Cuda(Rc<Cuda>),
+    /// Nothing, for planning: what would be allocated is counted, what would be launched can be [recorded](record).
+    Dry(Rc<Dry>),
 }
 
 impl Device {
-    /// The CPU, with default options.
+    /// The CPU, with default options and those of the environment (`ROCL_CONV=direct`).
     pub fn host() -> Result<Self> {
-        Self::host_with(HostOptions::default())
+        Self::host_with(HostOptions::from_environment()?)
     }
 
     /// The CPU, with a given number of threads, launch geometry or schedule.
@@ -33,24 +54,77 @@ impl Device {
         Ok(Self::Host(Rc::new(Host::new(options)?)))
     }
 
+    /// The GPU of that number, from 0, with the options of the environment (`ROCL_CONV=direct`, `ROCL_CUDA_SYNC=1`).
+    ///
+    /// # Errors
+    /// Those of [`Device::cuda_with`].
+    pub fn cuda(ordinal: usize) -> Result<Self> {
+        Self::cuda_with(CudaOptions { ordinal, ..CudaOptions::from_environment()? })
+    }
+
+    /// A GPU.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] when the program carries no code for GPUs, or the machine has no such GPU or no driver that is new enough.
+    pub fn cuda_with(options: CudaOptions) -> Result<Self> {
+        Ok(Self::Cuda(Rc::new(Cuda::new(options)?)))
+    }
+
+    /// A device that only plans.
+    pub fn dry() -> Self {
+        Self::Dry(Rc::default())
+    }
+
+    /// Whether it is the CPU.
+    pub fn is_host(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
+
     /// One line for people: what this device is.
     pub fn description(&self) -> String {
         match self {
             Self::Host(host) => host.description(),
+            Self::Cuda(cuda) => cuda.description(),
+            Self::Dry(_) => "nothing but a plan".to_owned(),
         }
     }
 
     /// Bytes allocated now, and the most that ever were.
     pub fn memory_use(&self) -> (usize, usize) {
-        match self {
-            Self::Host(host) => host.usage().get(),
+        self.usage().get()
+    }
+
+    /// What `build` makes here, once it is sure that a GPU has room for all that it allocates: for this it runs on a [dry](Device::dry) device
+    /// first. Memory that libraries take later is not counted.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] when there is too little room; those of `build`.
+    pub fn with_room_for<V>(&self, build: impl Fn(&Self) -> Result<V>) -> Result<V> {
+        if let Self::Cuda(cuda) = self {
+            let plan = Self::dry();
+            build(&plan)?;
+            cuda.check_room(plan.memory_use().1)?;
         }
+        build(self)
     }
 
     /// Waits until everything launched has finished.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] when something launched has failed.
     pub fn synchronize(&self) -> Result<()> {
         match self {
-            Self::Host(_) => Ok(()),
+            Self::Host(_) | Self::Dry(_) => Ok(()),
+            Self::Cuda(cuda) => cuda.synchronize(),
+        }
+    }
+
+    /// Whether convolutions and products run as portable kernels.
+    pub(crate) fn convolves_directly(&self) -> bool {
+        match self {
+            Self::Host(host) => host.options().direct_convolution,
+            Self::Cuda(cuda) => cuda.options().direct_convolution,
+            Self::Dry(_) => false,
         }
     }
 
@@ -58,10 +132,50 @@ impl Device {
         Memory::new(self, bytes)
     }
 
+    fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {
+        match self {
+            Self::Host(host) => host.launch(kernel, slot, work, slots),
+            Self::Cuda(cuda) => cuda.launch(kernel, slot, work, slots),
+            Self::Dry(_) => launch::check_work(kernel, work),
+        }
+    }
+
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Host(a), Self::Host(b)) => Rc::ptr_eq(a, b),
+            (Self::Cuda(a), Self::Cuda(b)) => Rc::ptr_eq(a, b),
+            (Self::Dry(a), Self::Dry(b)) => Rc::ptr_eq(a, b),
+            _ => false,
         }
+    }
+
+    fn usage(&self) -> &memory::Usage {
+        match self {
+            Self::Host(host) => host.usage(),
+            Self::Cuda(cuda) => cuda.usage(),
+            Self::Dry(dry) => dry.usage(),
+        }
+    }
+}
+
+impl HostOptions {
+    /// The default, and what the environment asks for.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] for a value that cannot be meant.
+    pub fn from_environment() -> Result<Self> {
+        Ok(Self { direct_convolution: environment::direct_convolution()?, ..Self::default() })
+    }
+}
+
+impl CudaOptions {
+    /// The default, and what the environment asks for.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] for a value that cannot be meant.
+    pub fn from_environment() -> Result<Self> {
+        let (direct_convolution, synchronous) = (environment::direct_convolution()?, environment::synchronous()?);
+        Ok(Self { direct_convolution, synchronous, ..Self::default() })
     }
 }
 

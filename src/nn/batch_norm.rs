@@ -1,7 +1,9 @@
 //! Batch normalisation over the channels of an NHWC tensor (Ioffe & Szegedy 2015).
 
 use super::parameters::{Parameter, Parameters};
-use crate::element::{Element, Real};
+use super::statistics::RunningStatistics;
+use super::topology::ConvSpec;
+use crate::element::Element;
 use crate::ops::{self, BnParameters, BnRunning, BnSaved};
 use crate::{Device, Result, Tensor};
 
@@ -20,14 +22,23 @@ pub struct BatchNorm<T: Element> {
 }
 
 impl<T: Element> BatchNorm<T> {
-    pub(super) fn new(device: &Device, parameters: &Parameters<T>, name: &str, channels: usize, max_rows: usize) -> Result<Self> {
-        let running_var = Tensor::from_slice(device, [channels], &vec![T::Real::from_f64(1.0); channels])?;
+    /// That behind the convolution `spec`, for batches of up to `max_batch` images. Its parameters are looked up behind `prefix`.
+    pub(super) fn new(
+        device: &Device,
+        parameters: &Parameters<T>,
+        statistics: &RunningStatistics<T::Real>,
+        prefix: &str,
+        spec: &ConvSpec,
+        max_batch: usize,
+    ) -> Result<Self> {
+        let name = format!("{prefix}{}", spec.bn);
+        let (running_mean, running_var) = statistics.get(&spec.bn)?;
         Ok(Self {
             gamma: parameters.get(&format!("{name}.weight"))?,
             beta: parameters.get(&format!("{name}.bias"))?,
-            running_mean: Tensor::zeros(device, [channels])?,
+            running_mean,
             running_var,
-            saved: BnSaved::new(device, max_rows, channels)?,
+            saved: BnSaved::new(device, max_batch * spec.out_size() * spec.out_size(), spec.k)?,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::linear::Linear;
 use super::parameters::{ParameterSpec, Parameters};
-use super::staging::Staging;
+use super::staging::{RowScaled, Staging};
 use crate::element::Element;
 use crate::{Device, Result, Tensor};
 
@@ -64,13 +64,16 @@ impl<T: Element> Classifier<T> {
         self.d_logits.rows(0..n)
     }
 
-    /// Gradient of the features, from [`Classifier::d_logits`].
-    pub fn backward_input(&self, d_features: &Tensor<T>) -> Result<()> {
-        self.linear.backward_input(&self.staging.store(&self.d_logits(d_features.rows_len())?)?, d_features)
+    /// Gradient of the features, each row by itself, from [`Classifier::d_logits`]; stored in `d_features`.
+    pub fn backward_input(&self, d_features: &Tensor<T>) -> Result<RowScaled<T>> {
+        let RowScaled { values, unscale } = self.staging.store_rows(&self.d_logits(d_features.rows_len())?)?;
+        self.linear.backward_input(&values, d_features)?;
+        Ok(RowScaled { values: d_features.clone(), unscale })
     }
 
-    /// Adds the parameters' gradients, from [`Classifier::d_logits`].
+    /// Adds the parameters' gradients, times their loss scale, from [`Classifier::d_logits`].
     pub fn backward_parameters(&self, features: &Tensor<T>) -> Result<()> {
-        self.linear.backward_parameters(features, &self.staging.store(&self.d_logits(features.rows_len())?)?)
+        let d_logits = self.staging.store_by(&self.d_logits(features.rows_len())?, self.parameters.loss_scale())?;
+        self.linear.backward_parameters(features, &d_logits)
     }
 }

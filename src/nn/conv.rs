@@ -1,30 +1,50 @@
 //! A 2-D convolution without bias (batch normalisation follows it).
 
 use super::parameters::{Parameter, Parameters};
+use super::stem_filter::StemFilter;
 use super::topology::ConvSpec;
 use crate::element::Element;
 use crate::ops;
-use crate::{Result, Tensor};
+use crate::{Device, Result, Tensor};
 
 /// Filters `[k, r, s, c]` with their stride and padding.
 pub struct Conv2d<T: Element> {
     pub(super) filter: Parameter<T>,
+    /// What stands in for the filters where images are read in a 16-bit type.
+    stem: Option<StemFilter<T>>,
     stride: usize,
     pad: usize,
 }
 
 impl<T: Element> Conv2d<T> {
     pub(super) fn new(parameters: &Parameters<T>, prefix: &str, spec: &ConvSpec) -> Result<Self> {
-        Ok(Self { filter: parameters.get(&format!("{prefix}{}.weight", spec.conv))?, stride: spec.stride, pad: spec.pad() })
+        let filter = parameters.get(&format!("{prefix}{}.weight", spec.conv))?;
+        Ok(Self { filter, stem: None, stride: spec.stride, pad: spec.pad() })
+    }
+
+    /// The same, reading images as [`ImageInput`](super::image_input::ImageInput) stores them.
+    pub(super) fn of_images(self, device: &Device, spec: &ConvSpec) -> Result<Self> {
+        Ok(Self { stem: StemFilter::new(device, spec)?, ..self })
     }
 
     pub(super) fn forward(&self, x: &Tensor<T>, y: &Tensor<T>) -> Result<()> {
-        ops::conv_fprop(x, &self.filter.working, self.stride, self.pad, ops::Epilogue::default(), y)
+        let filter = match &self.stem {
+            // Some hundred numbers: renewed for every pass, they are never those of an earlier step.
+            Some(stem) => {
+                stem.renew(&self.filter.working)?;
+                stem.repeated()
+            }
+            None => &self.filter.working,
+        };
+        ops::conv_fprop(x, filter, self.stride, self.pad, ops::Epilogue::default(), y)
     }
 
     /// Gradient of the filters, added to what earlier passes of the step left.
     pub(super) fn backward_filter(&self, x: &Tensor<T>, dy: &Tensor<T>) -> Result<()> {
-        ops::conv_wgrad(x, dy, self.stride, self.pad, true, &self.filter.gradient)
+        match &self.stem {
+            Some(stem) => stem.backward(x, dy, self.stride, self.pad, &self.filter.gradient),
+            None => ops::conv_wgrad(x, dy, self.stride, self.pad, true, &self.filter.gradient),
+        }
     }
 
     /// Gradient of the input, plus `residual` where another branch contributes.

@@ -10,6 +10,8 @@ use super::image_input::ImageInput;
 use super::network::Network;
 use super::resnet::{Block, ConvBn};
 use super::scratch::Scratch;
+use super::staging::RowScaled;
+use super::stem_filter::StemFilter;
 use super::topology::{BlockSpec, ConvSpec, Topology};
 use crate::element::Element;
 use crate::ops::{self, BnParameters, BnRunning, Epilogue};
@@ -19,6 +21,8 @@ use crate::{Device, Result, Tensor};
 struct Unit<T: Element> {
     spec: ConvSpec,
     filter: Tensor<T>,
+    /// What stands in for the filters where images are read in a 16-bit type.
+    stem: Option<StemFilter<T>>,
     norm: Norm<T>,
     out: Tensor<T>,
 }
@@ -63,21 +67,31 @@ impl<T: Element> Unit<T> {
             Norm::Layer(Box::new(Layer { gamma, beta, mean, var, between: output()? }))
         };
         let filter = Tensor::zeros(device, [spec.k, spec.r, spec.r, spec.c])?;
-        Ok(Self { filter, norm, out: output()?, spec: spec.clone() })
+        Ok(Self { filter, stem: None, norm, out: output()?, spec: spec.clone() })
+    }
+
+    /// The first layer, which reads images as [`ImageInput`] stores them.
+    fn of_images(device: &Device, spec: &ConvSpec, max_batch: usize, folded: bool) -> Result<Self> {
+        Ok(Self { stem: StemFilter::new(device, spec)?, ..Self::new(device, spec, max_batch, folded)? })
+    }
+
+    fn filter(&self) -> &Tensor<T> {
+        self.stem.as_ref().map_or(&self.filter, StemFilter::repeated)
     }
 
     fn copy_from(&self, from: &ConvBn<T>) -> Result<()> {
         let (affine, running) = (from.bn.affine(), from.bn.running());
         match &self.norm {
-            Norm::Folded { bias } => ops::bn_fold(&from.conv.filter.value, affine, running, EPSILON, &self.filter, bias),
+            Norm::Folded { bias } => ops::bn_fold(&from.conv.filter.value, affine, running, EPSILON, &self.filter, bias)?,
             Norm::Layer(layer) => {
                 self.filter.copy_from(&from.conv.filter.working)?;
                 layer.gamma.copy_from(affine.gamma)?;
                 layer.beta.copy_from(affine.beta)?;
                 layer.mean.copy_from(running.mean)?;
-                layer.var.copy_from(running.var)
+                layer.var.copy_from(running.var)?;
             }
         }
+        self.stem.as_ref().map_or(Ok(()), |stem| stem.renew(&self.filter))
     }
 
     fn output(&self, n: usize) -> Result<Tensor<T>> {
@@ -87,7 +101,8 @@ impl<T: Element> Unit<T> {
     fn forward(&self, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool) -> Result<Tensor<T>> {
         let n = x.rows_len();
         let y = self.output(n)?;
-        let convolve = |epilogue, y: &Tensor<T>| ops::conv_fprop(x, &self.filter, self.spec.stride, self.spec.pad(), epilogue, y);
+        let convolve =
+            |epilogue, y: &Tensor<T>| ops::conv_fprop(x, self.filter(), self.spec.stride, self.spec.pad(), epilogue, y);
         match &self.norm {
             Norm::Folded { bias } => convolve(Epilogue { bias: Some(bias), residual, relu }, &y)?,
             Norm::Layer(layer) => {
@@ -109,7 +124,7 @@ impl<T: Element> Unit<T> {
                 d_conv
             }
         };
-        ops::conv_dgrad(&d_conv, &self.filter, self.spec.stride, self.spec.pad(), residual, mask, dx)
+        ops::conv_dgrad(&d_conv, self.filter(), self.spec.stride, self.spec.pad(), residual, mask, dx)
     }
 }
 
@@ -198,7 +213,7 @@ impl<T: Element> Inference<T> {
         let block = |spec| InferenceBlock::new(device, spec, max_batch, folded);
         Ok(Self {
             input: ImageInput::new(device, topology, max_batch)?,
-            stem: Unit::new(device, &topology.stem, max_batch, folded)?,
+            stem: Unit::of_images(device, &topology.stem, max_batch, folded)?,
             blocks: topology.blocks.iter().map(block).collect::<Result<_>>()?,
             pooled: Tensor::zeros(device, [max_batch, topology.features])?,
             scratch: Scratch::new(device, max_batch * topology.largest_activation())?,
@@ -223,8 +238,9 @@ impl<T: Element> Inference<T> {
         Ok(pooled)
     }
 
-    /// Gradient of the images of the last forward.
-    pub fn backward(&self, d_features: &Tensor<T>, d_images: &Tensor<T::Real>) -> Result<()> {
+    /// Gradient of the images of the last forward, from that of their features; each image's is independent of the others'.
+    pub fn backward(&self, d_features: &RowScaled<T>, d_images: &Tensor<T::Real>) -> Result<()> {
+        let RowScaled { values: d_features, unscale } = d_features;
         let outputs = self.stage_outputs(d_features.rows_len())?;
         let last = &outputs[self.blocks.len()];
         let (mut gradient, mut at) = (self.scratch.get(0, last.shape())?, 0);
@@ -233,7 +249,7 @@ impl<T: Element> Inference<T> {
             (gradient, at) = block.backward(input, &gradient, at, &self.scratch)?;
         }
         self.stem.backward(&gradient, None, None, &self.input.gradient_space(d_images)?)?;
-        self.input.deliver_gradient(d_images)
+        self.input.deliver_gradient(unscale.as_ref(), d_images)
     }
 
     /// The activations after the stem and after each of the four layers, of the last forward over `n` images.

@@ -17,6 +17,8 @@ mod projector;
 mod resnet;
 mod scratch;
 mod staging;
+mod statistics;
+mod stem_filter;
 mod topology;
 
 pub use batch_norm::BatchNorm;
@@ -28,5 +30,5 @@ pub use linear::Linear;
 pub use network::{Encoder, MODEL, Network, PROJECTOR};
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use projector::Projector;
-pub use staging::Staging;
+pub use staging::{RowScaled, Staging};
 pub use topology::{Architecture, BlockSpec, ConvSpec, Normalization, Topology};

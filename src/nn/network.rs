@@ -60,10 +60,21 @@ impl<T: Element> Network<T> {
         self.projector.forward(&features)
     }
 
-    /// Adds the gradients of all parameters for the images of the last forward.
+    /// Begins a training step: gradients are zero, and where there is a loss scale, the running statistics are noted.
+    pub fn begin_step(&self) -> Result<()> {
+        self.parameters.clear_gradients()?;
+        self.encoder.statistics.note()
+    }
+
+    /// Ends a training step, behind the optimiser: if that skipped it, the running statistics are those noted.
+    pub fn end_step(&self) -> Result<()> {
+        self.encoder.statistics.undo_if_skipped(self.parameters.loss_scale())
+    }
+
+    /// Adds the gradients of all parameters, times the loss scale if there is one, for the images of the last forward.
     pub fn backward(&self, images: &Tensor<T::Real>, d_embedding: &Tensor<T::Real>) -> Result<()> {
         let features = self.encoder.features(images.rows_len())?;
-        let d_features = self.projector.backward(&features, d_embedding)?;
+        let d_features = self.projector.backward(&features, d_embedding, self.parameters.loss_scale())?;
         self.encoder.backward(&self.input.store(images)?, &d_features)
     }
 }

@@ -6,7 +6,7 @@
 //! parameter would show there.
 
 use crate::element::Element;
-use crate::ops::{self, ChunkTable};
+use crate::ops::{self, ChunkTable, LossScale};
 use crate::{Device, Error, Result, Tensor};
 
 /// Name and shape of a parameter.
@@ -36,7 +36,7 @@ pub struct Parameter<T: Element> {
     pub value: Tensor<T::Real>,
     /// What the forward and backward passes read: the master itself when the types agree, else its rounded copy.
     pub working: Tensor<T>,
-    /// Accumulates over the passes of a step.
+    /// Accumulates over the passes of a step; times the loss scale, where there is one.
     pub gradient: Tensor<T::Real>,
 }
 
@@ -47,6 +47,7 @@ pub struct Parameters<T: Element> {
     values: Tensor<T::Real>,
     gradients: Tensor<T::Real>,
     working: Tensor<T>,
+    loss_scale: Option<LossScale<T::Real>>,
 }
 
 impl<T: Element> Parameters<T> {
@@ -60,7 +61,8 @@ impl<T: Element> Parameters<T> {
             Some(shared) => shared,
             None => Tensor::zeros(device, [table.padded_len()])?,
         };
-        Ok(Self { specs, table, values, gradients, working })
+        let loss_scale = LossScale::new::<T>(device, &table)?;
+        Ok(Self { specs, table, values, gradients, working, loss_scale })
     }
 
     /// The specifications, in order.
@@ -78,9 +80,14 @@ impl<T: Element> Parameters<T> {
         &self.values
     }
 
-    /// All gradients, padded.
+    /// All gradients, padded; times the loss scale, where there is one.
     pub fn gradients(&self) -> &Tensor<T::Real> {
         &self.gradients
+    }
+
+    /// What the gradients are multiplied by; none where the storage type is that of arithmetic.
+    pub fn loss_scale(&self) -> Option<&LossScale<T::Real>> {
+        self.loss_scale.as_ref()
     }
 
     /// The parameter of that name.

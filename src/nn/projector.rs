@@ -2,9 +2,9 @@
 
 use super::linear::Linear;
 use super::parameters::{ParameterSpec, Parameters};
-use super::staging::Staging;
+use super::staging::{RowScaled, Staging};
 use crate::element::Element;
-use crate::ops;
+use crate::ops::{self, LossScale};
 use crate::{Device, Result, Tensor};
 
 /// Two linear layers, with the buffers of one pass. A model has two of them over the same parameters: one for training passes, one for
@@ -63,32 +63,39 @@ impl<T: Element> Projector<T> {
         self.staging.deliver(embedding)
     }
 
-    /// Gradient of the features of the last forward; no parameter gradients.
-    pub fn backward_input(&self, d_embedding: &Tensor<T::Real>) -> Result<Tensor<T>> {
-        let (d_hidden, _) = self.backward_hidden(d_embedding)?;
-        let d_features = self.d_features.rows(0..d_embedding.rows_len())?;
-        self.first.backward_input(&d_hidden, &d_features)?;
-        Ok(d_features)
+    /// Gradient of the features of the last forward, each row by itself; no parameter gradients.
+    pub fn backward_input(&self, d_embedding: &Tensor<T::Real>) -> Result<RowScaled<T>> {
+        let RowScaled { values, unscale } = self.staging.store_rows(d_embedding)?;
+        let values = self.backward_features(&self.backward_hidden(&values)?)?;
+        Ok(RowScaled { values, unscale })
     }
 
-    /// Gradient of the features of the last forward, adding the parameters' gradients.
-    pub fn backward(&self, features: &Tensor<T>, d_embedding: &Tensor<T::Real>) -> Result<Tensor<T>> {
-        let n = d_embedding.rows_len();
-        let (d_hidden, d_embedding) = self.backward_hidden(d_embedding)?;
-        self.second.backward_parameters(&self.hidden.rows(0..n)?, &d_embedding)?;
+    /// Gradient of the features of the last forward, adding the parameters' gradients; all times `scale`, where there is one.
+    pub fn backward(
+        &self,
+        features: &Tensor<T>,
+        d_embedding: &Tensor<T::Real>,
+        scale: Option<&LossScale<T::Real>>,
+    ) -> Result<Tensor<T>> {
+        let d_embedding = self.staging.store_by(d_embedding, scale)?;
+        let d_hidden = self.backward_hidden(&d_embedding)?;
+        self.second.backward_parameters(&self.hidden.rows(0..d_hidden.rows_len())?, &d_embedding)?;
         self.first.backward_parameters(features, &d_hidden)?;
-        let d_features = self.d_features.rows(0..n)?;
-        self.first.backward_input(&d_hidden, &d_features)?;
-        Ok(d_features)
+        self.backward_features(&d_hidden)
     }
 
-    /// The gradient before the ReLU, and the embedding's gradient in the storage type.
-    fn backward_hidden(&self, d_embedding: &Tensor<T::Real>) -> Result<(Tensor<T>, Tensor<T>)> {
+    /// The gradient before the ReLU.
+    fn backward_hidden(&self, d_embedding: &Tensor<T>) -> Result<Tensor<T>> {
         let rows = 0..d_embedding.rows_len();
-        let d_out = self.staging.store(d_embedding)?;
         let d_hidden = self.d_hidden.rows(rows.clone())?;
-        self.second.backward_input(&d_out, &d_hidden)?;
+        self.second.backward_input(d_embedding, &d_hidden)?;
         ops::activation_backward(&d_hidden, None, Some(&self.hidden.rows(rows)?))?;
-        Ok((d_hidden, d_out))
+        Ok(d_hidden)
+    }
+
+    fn backward_features(&self, d_hidden: &Tensor<T>) -> Result<Tensor<T>> {
+        let d_features = self.d_features.rows(0..d_hidden.rows_len())?;
+        self.first.backward_input(d_hidden, &d_features)?;
+        Ok(d_features)
     }
 }

@@ -4,6 +4,7 @@ use super::batch_norm::BatchNorm;
 use super::conv::Conv2d;
 use super::parameters::Parameters;
 use super::scratch::Scratch;
+use super::statistics::RunningStatistics;
 use super::topology::{BlockSpec, ConvSpec, Topology};
 use crate::element::Element;
 use crate::ops;
@@ -18,18 +19,34 @@ pub(super) struct ConvBn<T: Element> {
     out: Tensor<T>,
 }
 
+/// What layers are built from.
+struct Plan<'a, T: Element> {
+    device: &'a Device,
+    parameters: &'a Parameters<T>,
+    statistics: &'a RunningStatistics<T::Real>,
+    /// Of the parameters' names.
+    prefix: &'a str,
+    max_batch: usize,
+}
+
 impl<T: Element> ConvBn<T> {
-    fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, spec: &ConvSpec, max_batch: usize) -> Result<Self> {
+    fn new(plan: &Plan<T>, spec: &ConvSpec) -> Result<Self> {
+        let Plan { device, parameters, statistics, prefix, max_batch } = *plan;
         let size = spec.out_size();
         let output = || Tensor::zeros(device, [max_batch, size, size, spec.k]);
-        let bn_name = format!("{prefix}{}", spec.bn);
         Ok(Self {
             spec: spec.clone(),
             conv: Conv2d::new(parameters, prefix, spec)?,
-            bn: BatchNorm::new(device, parameters, &bn_name, spec.k, max_batch * size * size)?,
+            bn: BatchNorm::new(device, parameters, statistics, prefix, spec, max_batch)?,
             conv_out: output()?,
             out: output()?,
         })
+    }
+
+    /// The first layer, which reads images.
+    fn stem(plan: &Plan<T>, spec: &ConvSpec) -> Result<Self> {
+        let unit = Self::new(plan, spec)?;
+        Ok(Self { conv: unit.conv.of_images(plan.device, spec)?, ..unit })
     }
 
     /// The output of the last forward over `n` images.
@@ -74,8 +91,8 @@ const SHORTCUT_GRADIENT: usize = 2;
 const INNER_GRADIENT: usize = 3;
 
 impl<T: Element> Block<T> {
-    fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, spec: &BlockSpec, max_batch: usize) -> Result<Self> {
-        let unit = |spec: &ConvSpec| ConvBn::new(device, parameters, prefix, spec, max_batch);
+    fn new(plan: &Plan<T>, spec: &BlockSpec) -> Result<Self> {
+        let unit = |spec: &ConvSpec| ConvBn::new(plan, spec);
         Ok(Self {
             units: spec.units.iter().map(unit).collect::<Result<_>>()?,
             shortcut: spec.shortcut.as_ref().map(unit).transpose()?,
@@ -138,6 +155,7 @@ fn split_last<U>(units: &[U]) -> (&U, &[U]) {
 pub struct Encoder<T: Element> {
     pub(super) stem: ConvBn<T>,
     pub(super) blocks: Vec<Block<T>>,
+    pub(super) statistics: RunningStatistics<T::Real>,
     pooled: Tensor<T>,
     scratch: Scratch<T>,
 }
@@ -145,19 +163,19 @@ pub struct Encoder<T: Element> {
 impl<T: Element> Encoder<T> {
     /// Allocates every buffer for batches of up to `max_batch` images. Parameters are looked up behind `prefix`.
     pub fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, topology: &Topology, max_batch: usize) -> Result<Self> {
+        let statistics = RunningStatistics::new::<T>(device, topology)?;
+        let plan = Plan { device, parameters, statistics: &statistics, prefix, max_batch };
         Ok(Self {
-            stem: ConvBn::new(device, parameters, prefix, &topology.stem, max_batch)?,
-            blocks: topology
-                .blocks
-                .iter()
-                .map(|b| Block::new(device, parameters, prefix, b, max_batch))
-                .collect::<Result<_>>()?,
+            stem: ConvBn::stem(&plan, &topology.stem)?,
+            blocks: topology.blocks.iter().map(|block| Block::new(&plan, block)).collect::<Result<_>>()?,
             pooled: Tensor::zeros(device, [max_batch, topology.features])?,
             scratch: Scratch::new(device, max_batch * topology.largest_activation())?,
+            statistics,
         })
     }
 
-    /// Features `[n, features]` of the images `[n, 32, 32, 3]`, with batch statistics; moves the running statistics.
+    /// Features `[n, features]` of the images as the stem reads them (`[n, 32, 32, 3]`; in a 16-bit type [`ops::stem_images`]), with batch statistics;
+    /// moves the running statistics.
     pub fn forward(&self, images: &Tensor<T>) -> Result<Tensor<T>> {
         let mut h = self.stem.forward(images, None, true)?;
         for block in &self.blocks {

@@ -5,6 +5,12 @@ use crate::device::launch::{self, Work};
 use crate::element::Element;
 use crate::{Result, Tensor};
 
+/// y = `x`, by a kernel that moves nothing else. Both have one shape.
+pub fn copy<T: Element>(x: &Tensor<T>, y: &Tensor<T>) -> Result<()> {
+    has_shape("copy", "y", y, x.dims())?;
+    launch::copy(Work::Elements(x.len()), x, y, x.len() as i64)
+}
+
 /// y = `x`, widened exactly. Both have one shape; where storage and arithmetic type are the same this is a copy.
 pub fn cast_to_real<T: Element>(x: &Tensor<T>, y: &Tensor<T::Real>) -> Result<()> {
     has_shape("cast_to_real", "y", y, x.dims())?;

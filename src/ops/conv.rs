@@ -1,9 +1,10 @@
 //! Convolution: activations NHWC, filters KRSC, square strides, symmetric zero padding.
 //!
-//! What a device does not fuse into the call runs afterwards, as a kernel in place.
+//! What a device does not fuse into the call runs afterwards, as a kernel in place. A device that convolves directly runs the portable kernels.
 
 use super::activation::{finish, finish_gradient};
 use super::check::{has_shape, like_or_none};
+use super::conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
 pub use crate::device::conv::Epilogue;
 use crate::device::conv::{self, ConvShape, DgradEpilogue, Split};
 use crate::element::Element;
@@ -27,6 +28,10 @@ pub fn conv_fprop<T: Element>(
         has_shape(OP, "bias", bias, &[shape.k])?;
     }
     like_or_none(OP, "residual", epilogue.residual, y)?;
+    if y.device().convolves_directly() {
+        conv_direct_fprop(x, filter, stride, pad, y)?;
+        return finish(epilogue, y);
+    }
     let Split { fused, left } = conv::fprop_epilogue(y.device(), epilogue);
     conv::fprop(&shape, x, filter, fused, y)?;
     finish(left, y)
@@ -48,7 +53,12 @@ pub fn conv_dgrad<T: Element>(
     has_shape(OP, "dy", dy, &output(&shape))?;
     like_or_none(OP, "residual", residual, dx)?;
     like_or_none(OP, "mask", mask, dx)?;
-    let Split { fused, left } = conv::dgrad_epilogue(dx.device(), DgradEpilogue { residual, mask });
+    let epilogue = DgradEpilogue { residual, mask };
+    if dx.device().convolves_directly() {
+        conv_direct_dgrad(dy, filter, stride, pad, dx)?;
+        return finish_gradient(epilogue, dx);
+    }
+    let Split { fused, left } = conv::dgrad_epilogue(dx.device(), epilogue);
     conv::dgrad(&shape, dy, filter, fused, dx)?;
     finish_gradient(left, dx)
 }
@@ -65,6 +75,9 @@ pub fn conv_wgrad<T: Element>(
     const OP: &str = "conv_wgrad";
     let shape = shape(OP, x, dw.dims_of(OP)?, stride, pad)?;
     has_shape(OP, "dy", dy, &output(&shape))?;
+    if dw.device().convolves_directly() {
+        return conv_direct_wgrad(x, dy, stride, pad, accumulate, dw);
+    }
     conv::wgrad(&shape, x, dy, accumulate, dw)
 }
 

@@ -2,10 +2,12 @@
 
 use super::activation::finish;
 use super::check::has_shape;
+use super::conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
 use crate::device::conv::{Epilogue, Split};
 use crate::device::matmul;
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
+use bytemuck::Pod;
 
 /// y = relu(x Wᵀ + b): `x` is `[n, in]`, `weight` `[out, in]`, `bias` `[out]`, `y` `[n, out]`.
 pub fn linear<T: Element>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>, relu: bool, y: &Tensor<T>) -> Result<()> {
@@ -14,6 +16,10 @@ pub fn linear<T: Element>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tenso
     has_shape(OP, "y", y, &[rows, outputs])?;
     if let Some(bias) = bias {
         has_shape(OP, "bias", bias, &[outputs])?;
+    }
+    if y.device().convolves_directly() {
+        conv_direct_fprop(&pixels(x)?, &pixels(weight)?, 1, 0, &pixels(y)?)?;
+        return finish(Epilogue { bias, residual: None, relu }, y);
     }
     let Split { fused, left } = matmul::forward_epilogue(y.device(), Epilogue { bias, residual: None, relu });
     matmul::forward(x, weight, fused, y)?;
@@ -25,6 +31,9 @@ pub fn linear_dgrad<T: Element>(dy: &Tensor<T>, weight: &Tensor<T>, dx: &Tensor<
     const OP: &str = "linear_dgrad";
     let [rows, outputs] = sizes(OP, dx, weight)?;
     has_shape(OP, "dy", dy, &[rows, outputs])?;
+    if dx.device().convolves_directly() {
+        return conv_direct_dgrad(&pixels(dy)?, &pixels(weight)?, 1, 0, &pixels(dx)?);
+    }
     matmul::backward_input(dy, weight, dx)
 }
 
@@ -34,7 +43,16 @@ pub fn linear_wgrad<T: Element>(x: &Tensor<T>, dy: &Tensor<T>, dw: &Tensor<T::Re
     let ([rows, inputs], [_, outputs]) = (x.dims_of(OP)?, dy.dims_of::<2>(OP)?);
     has_shape(OP, "dy", dy, &[rows, outputs])?;
     has_shape(OP, "dw", dw, &[outputs, inputs])?;
+    if dw.device().convolves_directly() {
+        return conv_direct_wgrad(&pixels(x)?, &pixels(dy)?, 1, 0, true, &pixels(dw)?);
+    }
     matmul::backward_weight(x, dy, dw)
+}
+
+/// A matrix as images or filters of one pixel.
+fn pixels<E: Pod>(matrix: &Tensor<E>) -> Result<Tensor<E>> {
+    let [rows, channels] = matrix.dims_of("linear")?;
+    matrix.slice(0, [rows, 1, 1, channels])
 }
 
 /// Rows of `x` and outputs of `weight`, which must fit each other.

@@ -15,6 +15,7 @@ mod cross_entropy;
 mod image;
 mod layout;
 mod linear;
+mod loss_scale;
 mod normalize;
 mod nt_xent;
 mod optim;
@@ -23,13 +24,15 @@ mod pool;
 mod random;
 mod reduce;
 mod rows;
+mod scale;
+mod stem;
 
 pub use activation::{activation_backward, bias_activation, bias_gradient};
 pub use augment::augment;
 pub use batch_norm::{
     BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_statistics,
 };
-pub use cast::{cast_from_real, cast_to_real};
+pub use cast::{cast_from_real, cast_to_real, copy};
 pub use clock::record_step;
 pub use conv::{Epilogue, conv_dgrad, conv_fprop, conv_wgrad};
 pub use conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
@@ -37,6 +40,7 @@ pub use cross_entropy::cross_entropy;
 pub use image::{gather_labels, gather_rows, unit_range};
 pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
 pub use linear::{linear, linear_dgrad, linear_wgrad};
+pub use loss_scale::{LossScale, LossScaleState, undo_if_skipped};
 pub use normalize::{normalize, normalize_backward};
 pub use nt_xent::{NtXent, NtXentWorkspace, nt_xent};
 pub use optim::{AdamWSettings, CHUNK, ChunkTable, LarsSettings, LarsWorkspace, SgdSettings, adamw, lars, sgd};
@@ -44,3 +48,5 @@ pub use pgd::pgd_linf_step;
 pub use pool::{average_pool, average_pool_backward};
 pub use random::random_start;
 pub use reduce::weighted_sum;
+pub use scale::{scale_by_loss_scale, scale_rows};
+pub use stem::{STEM_CHANNELS, stem_filters, stem_filters_backward, stem_images, stem_images_backward};

@@ -3,9 +3,12 @@
 //! All parameters of a network lie in one tensor, and so do their gradients and each kind of optimiser state. Every parameter tensor
 //! begins at a multiple of [`CHUNK`] elements and is padded with zeros, which every update leaves zero. The learning rate is
 //! `learning_rates[clock[0]]`, so that what varies from step to step lies in device memory.
+//!
+//! Where there is a [`LossScale`], the gradients carry it. An update then first decides whether they overflowed, in which case it changes nothing.
 
 use super::check::{has_shape, same_shape};
 use super::clock::is_clock;
+use super::loss_scale::LossScale;
 use crate::device::launch::{self, Work};
 use crate::element::Real;
 use crate::{Device, Error, Result, Tensor};
@@ -15,7 +18,7 @@ pub const CHUNK: usize = 1024;
 /// The chunks of an item: few, so that items outnumber a GPU's multiprocessors; not one, so that a large tensor has few items to add up.
 const ITEM_CHUNKS: usize = 16;
 /// Threads a block, one block an item; as in `kernels/lars.cu`.
-const THREADS: usize = 128;
+pub(super) const THREADS: usize = 128;
 
 /// Where each parameter tensor lies in an arena, and how reductions over tensors are cut into items: up to 16 consecutive chunks of
 /// one tensor each. Depends on the tensors' lengths only. A tensor without elements has one item without chunks.
@@ -163,6 +166,7 @@ pub fn lars<R: Real>(
     learning_rates: &Tensor<R>,
     settings: &LarsSettings,
     workspace: &LarsWorkspace<R>,
+    loss_scale: Option<&LossScale<R>>,
 ) -> Result<()> {
     const OP: &str = "lars";
     let (_, steps) = check(OP, &[("p", p), ("g", g), ("buffer", buffer)], clock, learning_rates)?;
@@ -175,6 +179,7 @@ pub fn lars<R: Real>(
     let ChunkTable { item_chunks, item_tensor, tensor_items, .. } = table;
     let work = Work::Blocks(table.items(), THREADS);
     launch::lars_norms(work, p, g, item_chunks, squares)?;
+    loss_scale.map_or(Ok(()), |scale| scale.judge(squares))?;
     launch::lars_update(
         work,
         p,
@@ -191,11 +196,14 @@ pub fn lars<R: Real>(
         momentum,
         weight_decay,
         epsilon,
+        loss_scale.map(|scale| &scale.factors),
+        loss_scale.map(|scale| &scale.counters),
         scales,
     )
 }
 
 /// One SGD step, in place, as PyTorch's: buffer ← momentum·buffer + (g + weight_decay·p); p ← p − rate·buffer. The buffer starts as zeros.
+#[allow(clippy::too_many_arguments)]
 pub fn sgd<R: Real>(
     p: &Tensor<R>,
     g: &Tensor<R>,
@@ -203,14 +211,29 @@ pub fn sgd<R: Real>(
     clock: &Tensor<i64>,
     learning_rates: &Tensor<R>,
     settings: &SgdSettings,
+    loss_scale: Option<&LossScale<R>>,
 ) -> Result<()> {
     let (n, steps) = check("sgd", &[("p", p), ("g", g), ("buffer", buffer)], clock, learning_rates)?;
     let (momentum, weight_decay) = (R::from_f64(settings.momentum), R::from_f64(settings.weight_decay));
-    launch::sgd_update(Work::Elements(n), p, buffer, g, clock, learning_rates, steps, momentum, weight_decay, n as i64)
+    loss_scale.map_or(Ok(()), |scale| scale.judge_gradients(g))?;
+    launch::sgd_update(
+        Work::Elements(n),
+        p,
+        buffer,
+        g,
+        clock,
+        learning_rates,
+        steps,
+        momentum,
+        weight_decay,
+        loss_scale.map(|scale| &scale.factors),
+        loss_scale.map(|scale| &scale.counters),
+        n as i64,
+    )
 }
 
 /// One AdamW step, in place, as PyTorch's (Loshchilov and Hutter 2019): decoupled weight decay, bias correction with
-/// t = `clock[1]` + 1. `m` and `v` start as zeros.
+/// t = `clock[1]` + 1, less the steps that were skipped. `m` and `v` start as zeros.
 #[allow(clippy::too_many_arguments)]
 pub fn adamw<R: Real>(
     p: &Tensor<R>,
@@ -220,10 +243,12 @@ pub fn adamw<R: Real>(
     clock: &Tensor<i64>,
     learning_rates: &Tensor<R>,
     settings: &AdamWSettings,
+    loss_scale: Option<&LossScale<R>>,
 ) -> Result<()> {
     let (n, steps) = check("adamw", &[("p", p), ("g", g), ("m", m), ("v", v)], clock, learning_rates)?;
     let AdamWSettings { beta1, beta2, epsilon, weight_decay } = *settings;
     let real = R::from_f64;
+    loss_scale.map_or(Ok(()), |scale| scale.judge_gradients(g))?;
     launch::adamw_update(
         Work::Elements(n),
         p,
@@ -241,6 +266,8 @@ pub fn adamw<R: Real>(
         real(beta2.ln()),
         real(epsilon),
         real(weight_decay),
+        loss_scale.map(|scale| &scale.factors),
+        loss_scale.map(|scale| &scale.counters),
         n as i64,
     )
 }

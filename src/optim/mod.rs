@@ -43,7 +43,8 @@ impl<R: Real> Optimizer<R> {
         Ok(Self { rule, state: names.iter().map(zeros).collect::<Result<_>>()? })
     }
 
-    /// Moves `parameters` along their gradients, with the rate of this step: `learning_rates[clock[0]]`.
+    /// Moves `parameters` along their gradients, with the rate of this step: `learning_rates[clock[0]]`. Changes nothing where they have a loss
+    /// scale and a gradient is not finite.
     pub fn step<T: Element<Real = R>>(
         &self,
         parameters: &Parameters<T>,
@@ -51,13 +52,13 @@ impl<R: Real> Optimizer<R> {
         learning_rates: &Tensor<R>,
     ) -> Result<()> {
         let (p, g) = (parameters.values(), parameters.gradients());
-        let state = |index: usize| &self.state[index].1;
+        let (state, scale) = (|index: usize| &self.state[index].1, parameters.loss_scale());
         match &self.rule {
             Rule::Lars(settings, workspace) => {
-                ops::lars(p, g, state(0), parameters.table(), clock, learning_rates, settings, workspace)?;
+                ops::lars(p, g, state(0), parameters.table(), clock, learning_rates, settings, workspace, scale)?;
             }
-            Rule::Sgd(settings) => ops::sgd(p, g, state(0), clock, learning_rates, settings)?,
-            Rule::AdamW(settings) => ops::adamw(p, g, state(0), state(1), clock, learning_rates, settings)?,
+            Rule::Sgd(settings) => ops::sgd(p, g, state(0), clock, learning_rates, settings, scale)?,
+            Rule::AdamW(settings) => ops::adamw(p, g, state(0), state(1), clock, learning_rates, settings, scale)?,
         }
         parameters.refresh()
     }

@@ -1,13 +1,16 @@
 //! What varies from step to step, in device memory.
 //!
 //! The host draws a whole epoch at once (the order of the images, the parameters of every view, the learning rates) and uploads it; kernels
-//! find their part by the step counter, which the last kernel of a step increments. So the launches of all steps are the same.
+//! find their part by the step counter, which the last kernel of a step increments. So the launches of all steps are the same. While the
+//! device works on an epoch, the next one is drawn.
 
 use crate::data::Dataset;
 use crate::data::augmentation::{Augmentation, AugmentationSettings};
 use crate::data::sampling::{EpochPlan, EpochShape};
 use crate::element::Real;
 use crate::{Device, Result, Tensor, ops};
+use std::cell::RefCell;
+use std::thread::JoinHandle;
 
 /// Images per step, views per image, and how many values a step logs.
 pub struct EpochBuffers<R: Real> {
@@ -18,6 +21,15 @@ pub struct EpochBuffers<R: Real> {
     learning_rates: Tensor<R>,
     clock: Tensor<i64>,
     log: Tensor<R>,
+    ahead: RefCell<Option<Ahead>>,
+}
+
+/// An epoch that is being drawn on another thread.
+struct Ahead {
+    seed: u64,
+    epoch: u32,
+    settings: AugmentationSettings,
+    plan: JoinHandle<EpochPlan>,
 }
 
 impl<R: Real> EpochBuffers<R> {
@@ -33,6 +45,7 @@ impl<R: Real> EpochBuffers<R> {
             clock: Tensor::zeros(device, [2])?,
             log: Tensor::zeros(device, [shape.steps(), logged])?,
             shape,
+            ahead: RefCell::default(),
         })
     }
 
@@ -53,11 +66,22 @@ impl<R: Real> EpochBuffers<R> {
 
     /// Draws and uploads an epoch, and sets the counters to the step it begins at: 0, unless a run resumes within the epoch.
     pub fn begin(&self, seed: u64, epoch: u32, at: usize, settings: &AugmentationSettings, learning_rate: f64) -> Result<()> {
-        let plan = EpochPlan::draw(seed, epoch, self.shape, settings);
+        let plan = self.draw(seed, epoch, settings);
         self.permutation.write(&plan.permutation)?;
         self.augmentations.write(bytemuck::cast_slice(&plan.augmentations))?;
         self.learning_rates.write(&vec![R::from_f64(learning_rate); self.steps()])?;
         self.clock.write(&[at as i64, i64::from(epoch) * self.steps() as i64 + at as i64])
+    }
+
+    /// The plan of an epoch, drawn already if it is the one that was foreseen; foresees the one after it.
+    fn draw(&self, seed: u64, epoch: u32, settings: &AugmentationSettings) -> EpochPlan {
+        let (shape, next, settings) = (self.shape, epoch + 1, *settings);
+        let foreseen = self.ahead.take().filter(|a| (a.seed, a.epoch) == (seed, epoch) && a.settings == settings);
+        let plan = foreseen.and_then(|ahead| ahead.plan.join().ok());
+        let plan = plan.unwrap_or_else(|| EpochPlan::draw(seed, epoch, shape, &settings));
+        let drawing = std::thread::spawn(move || EpochPlan::draw(seed, next, shape, &settings));
+        self.ahead.replace(Some(Ahead { seed, epoch: next, settings, plan: drawing }));
+        plan
     }
 
     /// Writes this step's augmented views to `views`, `[views · batch, 32, 32, 3]`, the rows of a view together.

@@ -5,6 +5,7 @@
 use super::settings::LinearEval;
 use crate::data::Dataset;
 use crate::data::stream::stream;
+use crate::device::Graph;
 use crate::element::{Element, Real};
 use crate::nn::{Classifier, Inference, LINEAR};
 use crate::optim::{Optimizer, OptimizerSettings};
@@ -120,6 +121,7 @@ pub fn fit_head<T: Element>(
     let (x, y) = (Tensor::<T>::zeros(device, [batch, width])?, Tensor::<i32>::zeros(device, [batch])?);
     let (row_loss, correct) = (Tensor::<T::Real>::zeros(device, [batch])?, Tensor::<i32>::zeros(device, [batch])?);
     let (loss, log) = (Tensor::<T::Real>::zeros(device, [1])?, Tensor::<T::Real>::zeros(device, [steps, 1])?);
+    let mut graph = Graph::new(device);
     let mut fit = Fit { loss: f64::NAN, train_accuracy: f64::NAN };
     for epoch in 0..settings.epochs {
         let mut order: Vec<i32> = (0..n as i32).collect();
@@ -131,14 +133,16 @@ pub fn fit_head<T: Element>(
         clock.write(&[0, i64::from(epoch) * steps as i64])?;
         let mut right = 0;
         for _ in 0..steps {
-            ops::gather_rows(features, &permutation, &clock, &x)?;
-            ops::gather_labels(&labels, &permutation, &clock, &y)?;
-            let logits = head.forward(&x)?;
-            head.parameters().clear_gradients()?;
-            ops::cross_entropy(&logits, &y, batch, 1.0, Some(&head.d_logits(batch)?), &row_loss, Some(&correct), &loss)?;
-            head.backward_parameters(&x)?;
-            optimizer.step(head.parameters(), &clock, &rates)?;
-            ops::record_step(&loss, &log, &clock)?;
+            graph.run(|| {
+                ops::gather_rows(features, &permutation, &clock, &x)?;
+                ops::gather_labels(&labels, &permutation, &clock, &y)?;
+                let logits = head.forward(&x)?;
+                head.parameters().clear_gradients()?;
+                ops::cross_entropy(&logits, &y, batch, 1.0, Some(&head.d_logits(batch)?), &row_loss, Some(&correct), &loss)?;
+                head.backward_parameters(&x)?;
+                optimizer.step(head.parameters(), &clock, &rates)?;
+                ops::record_step(&loss, &log, &clock)
+            })?;
             if epoch + 1 == settings.epochs {
                 right += correct.to_vec()?.iter().sum::<i32>();
             }

@@ -137,7 +137,7 @@ impl<T: Element> Pretraining<T> {
         if self.adversary.is_some() {
             self.perturb()?;
         }
-        self.network.parameters().clear_gradients()?;
+        self.network.begin_step()?;
         if self.adversary.is_some() {
             self.regularize()?;
         }
@@ -178,9 +178,10 @@ impl<T: Element> Pretraining<T> {
         self.pass(&self.images, self.images.rows_len() / self.batch, 1.0, &*self.loss, 0)
     }
 
-    /// Moves the parameters along the gradients, and the step counter on.
+    /// Moves the parameters along the gradients, unless these overflowed, and the step counter on.
     pub fn update(&self) -> Result<()> {
         self.optimizer.step(self.network.parameters(), self.epoch.clock(), self.epoch.learning_rates())?;
+        self.network.end_step()?;
         self.epoch.record(&self.losses)
     }
 
@@ -223,6 +224,9 @@ impl<T: Element> Pretraining<T> {
     /// a run resumes within the epoch.
     pub fn begin_epoch(&self, epoch: u32, at: usize) -> Result<()> {
         let recipe = &self.recipe;
+        if let (0, Some(scale)) = (at, self.network.parameters().loss_scale()) {
+            scale.begin_epoch()?;
+        }
         self.epoch.begin(recipe.train.seed, epoch, at, &recipe.augment, recipe.learning_rate(epoch))
     }
 

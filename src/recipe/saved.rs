@@ -5,6 +5,7 @@
 
 use crate::element::{Element, Real};
 use crate::nn::{Classifier, MODEL, Network, Parameters};
+use crate::ops::{LossScale, LossScaleState};
 use crate::optim::Optimizer;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Result, Tensor};
@@ -46,6 +47,23 @@ pub fn load_optimizer<T: Element>(
     parameters: &Parameters<T>,
 ) -> Result<()> {
     optimizer.state().iter().try_for_each(|(what, flat)| load_arena(checkpoint, parameters, flat, &format!("optimizer/{what}/")))
+}
+
+/// Where a checkpoint keeps the loss scale, and its counters of good and skipped steps.
+const LOSS_SCALE: [&str; 2] = ["run/loss_scale", "run/loss_scale_counters"];
+
+/// Writes the state of the loss scale.
+pub fn save_loss_scale<R: Real>(checkpoint: &mut Checkpoint, loss_scale: &LossScale<R>) -> Result<()> {
+    let LossScaleState { scale, good_steps, skipped, skipped_in_epoch } = loss_scale.state()?;
+    checkpoint.put_f32(LOSS_SCALE[0], &[1], &[scale as f32])?;
+    checkpoint.put_i64(LOSS_SCALE[1], &[3], &[good_steps, skipped, skipped_in_epoch])
+}
+
+/// Reads what [`save_loss_scale`] wrote.
+pub fn load_loss_scale<R: Real>(checkpoint: &Checkpoint, loss_scale: &LossScale<R>) -> Result<()> {
+    let (scale, counters) = (checkpoint.f32(LOSS_SCALE[0], &[1])?[0], checkpoint.i64(LOSS_SCALE[1], &[3])?);
+    let (good_steps, skipped, skipped_in_epoch) = (counters[0], counters[1], counters[2]);
+    loss_scale.restore(LossScaleState { scale: scale.into(), good_steps, skipped, skipped_in_epoch })
 }
 
 /// Writes a linear head.

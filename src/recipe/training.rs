@@ -4,7 +4,9 @@ use super::pretrain::{Losses, Pretraining};
 use super::saved;
 use super::settings::Recipe;
 use crate::data::Dataset;
+use crate::device::Graph;
 use crate::element::{Element, Real};
+use crate::ops::LossScaleState;
 use crate::run::checkpoint::{Checkpoint, Kind, Meta};
 use crate::run::interrupt;
 use crate::run::metrics::Metrics;
@@ -56,11 +58,16 @@ struct EpochRecord {
     losses: Losses,
     learning_rate: f64,
     images_per_second: f64,
+    /// In 16 bits: the scale at the epoch's end, and how many of its steps were skipped because gradients overflowed.
+    #[serde(flatten)]
+    loss_scale: Option<LossScaleState>,
 }
 
 /// A run that is about to start, or to go on from a checkpoint.
 pub struct Training<T: Element> {
     pretraining: Pretraining<T>,
+    /// A step's launches, the same every time.
+    graph: Graph,
     data: String,
     step: u64,
     /// The epoch whose plan is on the device.
@@ -75,13 +82,15 @@ pub fn data_name(data: &Dataset) -> String {
 impl<T: Element> Training<T> {
     /// A new run.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        Ok(Self { pretraining: Pretraining::new(device, recipe, data)?, data: data_name(data), step: 0, drawn: None })
+        let pretraining = device.with_room_for(|device| Pretraining::new(device, recipe, data))?;
+        let graph = Graph::new(device);
+        Ok(Self { pretraining, graph, data: data_name(data), step: 0, drawn: None })
     }
 
     /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same bits.
     ///
     /// # Errors
-    /// [`Error::Usage`] when recipe or data are not those of the checkpoint; [`Error::File`] when it is of another network.
+    /// [`Error::Usage`] when recipe, precision or data are not those of the checkpoint; [`Error::File`] when it is of another network.
     pub fn resume(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<Self> {
         let saved = Recipe::from_json(&checkpoint.meta.recipe)?;
         let differences = recipe.differences(&saved);
@@ -89,6 +98,13 @@ impl<T: Element> Training<T> {
             let list = differences.join("; ");
             return Err(Error::Usage(format!(
                 "the run cannot go on with another recipe: {list}; leave these flags out, or start anew"
+            )));
+        }
+        let trained_in = &checkpoint.meta.precision;
+        if trained_in != T::PRECISION {
+            let asked = T::PRECISION;
+            return Err(Error::Usage(format!(
+                "the run was trained in {trained_in}, not in {asked}; give --precision {trained_in}"
             )));
         }
         if checkpoint.meta.data != data_name(data) {
@@ -109,6 +125,9 @@ impl<T: Element> Training<T> {
         let network = training.pretraining.network();
         saved::load_network(checkpoint, network)?;
         saved::load_optimizer(checkpoint, training.pretraining.optimizer(), network.parameters())?;
+        if let Some(scale) = network.parameters().loss_scale() {
+            saved::load_loss_scale(checkpoint, scale)?;
+        }
         let done = training.step_in_epoch();
         let losses = checkpoint.f32(NOTED, &[done, 3])?;
         let losses: Vec<T::Real> = losses.iter().map(|&l| T::Real::from_f64(f64::from(l))).collect();
@@ -146,7 +165,7 @@ impl<T: Element> Training<T> {
             self.pretraining.begin_epoch(epoch, self.step_in_epoch())?;
             self.drawn = Some(epoch);
         }
-        self.pretraining.step()?;
+        self.graph.run(|| self.pretraining.step())?;
         self.step += 1;
         Ok(())
     }
@@ -159,7 +178,8 @@ impl<T: Element> Training<T> {
         let recipe = self.pretraining.recipe().clone();
         let (steps, batch) = (self.pretraining.steps(), u64::from(recipe.train.batch_size));
         let path = options.out.join(CHECKPOINT);
-        let header = serde_json::json!({ "recipe": recipe.name, "data": self.data, "seed": recipe.train.seed });
+        let seed = recipe.train.seed;
+        let header = serde_json::json!({ "recipe": recipe.name, "data": self.data, "seed": seed, "precision": T::PRECISION });
         let mut metrics = Metrics::resume(&options.out.join(METRICS), &header, self.epoch())?;
         let total = u64::from(recipe.train.epochs) * steps as u64;
         let mut progress = Progress::new(&options.label, (total - self.step) * batch, options.quiet);
@@ -183,15 +203,17 @@ impl<T: Element> Training<T> {
                 }
                 progress.advance(batch, &note);
                 if interrupt::requested() && step + 1 < steps {
-                    finite(self.pretraining.losses(step + 1)?, epoch)?;
+                    finite::<T>(self.pretraining.losses(step + 1)?, epoch)?;
                     self.save(&path)?;
                     return Err(stopped(&path, epoch, recipe.train.epochs));
                 }
             }
             losses = self.pretraining.losses(steps)?;
-            finite(losses, epoch)?;
+            finite::<T>(losses, epoch)?;
             let rate = ((steps - at) as u64 * batch) as f64 / epoch_start.elapsed().as_secs_f64();
-            let record = EpochRecord { losses, learning_rate: recipe.learning_rate(epoch), images_per_second: rate };
+            let loss_scale = self.pretraining.network().parameters().loss_scale().map(|scale| scale.state()).transpose()?;
+            let learning_rate = recipe.learning_rate(epoch);
+            let record = EpochRecord { losses, learning_rate, images_per_second: rate, loss_scale };
             metrics.log(epoch, &record)?;
             let stop = interrupt::requested();
             if self.step == total || stop || saved.elapsed() >= SAVE_EVERY {
@@ -214,6 +236,7 @@ impl<T: Element> Training<T> {
         let meta = Meta {
             epoch: self.epoch(),
             step: self.step,
+            precision: T::PRECISION.to_owned(),
             ..Meta::new(Kind::Pretrain, recipe.to_json()?, recipe.train.seed, &self.data)
         };
         let mut checkpoint = Checkpoint::new(meta);
@@ -221,6 +244,9 @@ impl<T: Element> Training<T> {
         // Batch statistics move once per pass: two of a RoCL step, one of a SimCLR step.
         saved::save_network(&mut checkpoint, network, self.step as i64 * self.pretraining.passes_per_step())?;
         saved::save_optimizer(&mut checkpoint, self.pretraining.optimizer(), network.parameters())?;
+        if let Some(scale) = network.parameters().loss_scale() {
+            saved::save_loss_scale(&mut checkpoint, scale)?;
+        }
         let noted = self.pretraining.noted(self.step_in_epoch())?;
         let losses: Vec<f32> = noted.to_vec()?.iter().map(|l| l.to_f64() as f32).collect();
         checkpoint.put_f32(NOTED, noted.dims(), &losses)?;
@@ -228,13 +254,15 @@ impl<T: Element> Training<T> {
     }
 }
 
-/// Weights that lead to a loss like this are not worth saving.
-fn finite(losses: Losses, epoch: u32) -> Result<()> {
+/// Weights that lead to a loss like this are not worth saving. No loss scale mends it: it is the forward pass that overflowed.
+fn finite<T: Element>(losses: Losses, epoch: u32) -> Result<()> {
     let sum = losses.main + losses.regularizer;
     if sum.is_finite() {
         return Ok(());
     }
-    Err(Error::Numeric(format!("the loss became {sum} in epoch {}; start anew with a lower optimizer.learning_rate", epoch + 1)))
+    let other = if T::PRECISION == "fp16" { ", or in bf16, which has a wider range" } else { "" };
+    let epoch = epoch + 1;
+    Err(Error::Numeric(format!("the loss became {sum} in epoch {epoch}; start anew with a lower optimizer.learning_rate{other}")))
 }
 
 fn stopped(path: &Path, epochs: u32, of: u32) -> Error {

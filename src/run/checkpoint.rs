@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
 use super::atomic;
+use crate::element::Element;
 use crate::{Error, Result};
 
 /// The newest checkpoint format that this version reads, and the one that it writes.
@@ -49,14 +50,17 @@ pub struct Meta {
     pub seed: u64,
     /// Name of the data set.
     pub data: String,
+    /// What activations were stored in, as `--precision` says it; files from before there was a choice are of `fp32`.
+    pub precision: String,
     /// Version of the engine that wrote the file.
     pub engine: String,
 }
 
 impl Meta {
-    /// The metadata of a checkpoint of this engine, at the start of a run.
+    /// The metadata of a checkpoint of this engine, at the start of a run in fp32.
     pub fn new(kind: Kind, recipe: String, seed: u64, data: impl Into<String>) -> Self {
-        Self { kind, recipe, epoch: 0, step: 0, seed, data: data.into(), engine: env!("CARGO_PKG_VERSION").to_owned() }
+        let (precision, engine) = (f32::PRECISION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        Self { kind, recipe, epoch: 0, step: 0, seed, data: data.into(), precision, engine }
     }
 
     fn to_strings(&self) -> BTreeMap<&'static str, String> {
@@ -69,6 +73,7 @@ impl Meta {
             ("step", self.step.to_string()),
             ("seed", self.seed.to_string()),
             ("data", self.data.clone()),
+            ("precision", self.precision.clone()),
             ("engine", self.engine.clone()),
         ])
     }
@@ -305,6 +310,7 @@ impl Checkpoint {
             step: number("step")?,
             seed: number("seed")?,
             data: text("data")?.clone(),
+            precision: strings.get("precision").map_or(f32::PRECISION, String::as_str).to_owned(),
             engine: text("engine")?.clone(),
         };
         let entries = tensors.iter().map(|(name, view)| {

@@ -133,9 +133,9 @@ fn projector() {
     let (x, d_z) = (random(&device, 1, [5, 6]), random(&device, 2, [5, 4]));
     let loss = || dot(&d_z, &projector.forward(&x).unwrap());
     loss();
-    let d_x = projector.backward(&x, &d_z).unwrap().to_vec().unwrap();
+    let d_x = projector.backward(&x, &d_z, None).unwrap().to_vec().unwrap();
     // Both ways back give the same.
-    assert_eq!(projector.backward_input(&d_z).unwrap().to_vec().unwrap(), d_x);
+    assert_eq!(projector.backward_input(&d_z).unwrap().values.to_vec().unwrap(), d_x);
     let d_x = Tensor::from_slice(&device, [5, 6], &d_x).unwrap();
     assert_gradient("projector input", &x, &d_x, loss);
     for spec in parameters.specs() {

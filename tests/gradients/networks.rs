@@ -114,7 +114,7 @@ fn images_of_the_inference_forms() {
             let d_features = random(&device, 3, [BATCH, topology.features]);
             let loss = || dot(&d_features, &inference.forward(&x).unwrap());
             loss();
-            inference.backward(&d_features, &d_x).unwrap();
+            inference.backward(&d_features.clone().into(), &d_x).unwrap();
             assert_gradient(&format!("{name}: images"), &x, &d_x, loss);
         });
     }

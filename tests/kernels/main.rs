@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../fake_cuda/mod.rs"]
+mod fake_cuda;
 mod golden;
 mod support;
 
@@ -15,6 +17,7 @@ mod conv_direct;
 mod cross_entropy;
 mod image;
 mod layout;
+mod loss_scale;
 mod normalize;
 mod nt_xent;
 mod optim;
@@ -23,3 +26,5 @@ mod pool;
 mod random;
 mod readme;
 mod reduce;
+mod scale;
+mod stem;

@@ -84,9 +84,9 @@ fn run<R: Real>(device: &Device, optimiser: Optimiser) -> [Vec<R>; 4] {
     for step in 0..RATES.len() {
         g.write(&stored(&arena(&table, &tensors::<R>(step + 1)))).unwrap();
         match optimiser {
-            Optimiser::Lars => ops::lars(&p, &g, &a, &table, &clock, &rates, &LARS, &workspace),
-            Optimiser::Sgd => ops::sgd(&p, &g, &a, &clock, &rates, &SGD),
-            Optimiser::AdamW => ops::adamw(&p, &g, &a, &b, &clock, &rates, &ADAMW),
+            Optimiser::Lars => ops::lars(&p, &g, &a, &table, &clock, &rates, &LARS, &workspace, None),
+            Optimiser::Sgd => ops::sgd(&p, &g, &a, &clock, &rates, &SGD, None),
+            Optimiser::AdamW => ops::adamw(&p, &g, &a, &b, &clock, &rates, &ADAMW, None),
         }
         .unwrap();
         ops::record_step(&rates.rows(0..1).unwrap(), &log, &clock).unwrap();
@@ -153,7 +153,7 @@ fn a_state_of_another_length_is_refused() {
     for_each_device(|device| {
         let (p, short) = (Tensor::<f32>::zeros(device, [2048]).unwrap(), Tensor::<f32>::zeros(device, [1024]).unwrap());
         let (clock, rates) = (Tensor::zeros(device, [2]).unwrap(), Tensor::zeros(device, [1]).unwrap());
-        let message = ops::sgd(&p, &p.clone(), &short, &clock, &rates, &SGD).unwrap_err().to_string();
+        let message = ops::sgd(&p, &p.clone(), &short, &clock, &rates, &SGD, None).unwrap_err().to_string();
         assert!(message.contains("`buffer` is [1024] but `p` is [2048]"), "{message}");
     });
 }

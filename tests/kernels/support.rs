@@ -1,5 +1,6 @@
 //! What the kernel tests share: devices, random data, comparison.
 
+use crate::fake_cuda;
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,7 +8,8 @@ use rocl::device::{Geometry, HostOptions, Schedule};
 use rocl::element::{Element, Real};
 use rocl::{Device, Tensor};
 
-/// Runs a test on the host in both launch geometries, with several thread counts and schedules.
+/// Runs a test on the host in both launch geometries, with several thread counts and schedules; and through the CUDA device, on a driver
+/// that runs the kernels here.
 pub fn for_each_device(test: impl Fn(&Device)) {
     for (geometry, schedule, threads) in [
         (Geometry::Ranges, Schedule::InOrder, 1),
@@ -18,6 +20,7 @@ pub fn for_each_device(test: impl Fn(&Device)) {
         let device = Device::host_with(HostOptions { threads, geometry, schedule, ..HostOptions::default() }).unwrap();
         test(&device);
     }
+    test(&fake_cuda::device());
 }
 
 /// Asserts that `run` gives the same bits on every host configuration, and returns them.

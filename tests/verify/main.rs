@@ -3,11 +3,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod precision;
 mod refused;
 mod short;
 mod wrong;
 
 use rocl::Device;
+use rocl::element::Element;
 use rocl::optim::OptimizerSettings;
 use rocl::recipe::Recipe;
 use rocl::recipe::verify::{Recording, Row, Subject, Tolerances, absent, verify};
@@ -25,6 +27,12 @@ fn committed(name: &str) -> Recording {
 
 fn rows(recording: &Recording, subject: &Subject<f32>) -> Vec<Row> {
     verify(&Device::host().unwrap(), recording, subject, &Tolerances::F32).unwrap()
+}
+
+/// In another element type, with its tolerances.
+fn rows_in<T: Element>(recording: &Recording) -> Vec<Row> {
+    let tolerances = Tolerances::of::<T>(recording.recipe().unwrap().network.architecture);
+    verify::<T>(&Device::host().unwrap(), recording, &Subject::default(), &tolerances).unwrap()
 }
 
 fn failures(rows: &[Row]) -> Vec<String> {

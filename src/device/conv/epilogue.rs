@@ -66,12 +66,19 @@ impl<E: Default> Split<E> {
 
 /// What `device` fuses into [`fprop`](super::fprop).
 pub(crate) fn fprop_epilogue<'a, T: Element>(device: &Device, epilogue: Epilogue<'a, T>) -> Split<Epilogue<'a, T>> {
-    let Device::Host(host) = device;
-    Split::all_or_nothing(host.fuses_epilogues(), epilogue)
+    Split::all_or_nothing(fuses(device), epilogue)
 }
 
 /// What `device` fuses into [`dgrad`](super::dgrad).
 pub(crate) fn dgrad_epilogue<'a, T: Element>(device: &Device, epilogue: DgradEpilogue<'a, T>) -> Split<DgradEpilogue<'a, T>> {
-    let Device::Host(host) = device;
-    Split::all_or_nothing(host.fuses_epilogues(), epilogue)
+    Split::all_or_nothing(fuses(device), epilogue)
+}
+
+fn fuses(device: &Device) -> bool {
+    match device {
+        Device::Host(host) => host.options().fused_epilogues,
+        Device::Cuda(_) => false,
+        // What is hoped for of a GPU's library.
+        Device::Dry(_) => true,
+    }
 }

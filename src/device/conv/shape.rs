@@ -1,9 +1,10 @@
 //! What a convolution is asked for, on any device.
 
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// The shape of a convolution with a square stride and symmetric zero padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConvShape {
     /// Images.
     pub n: usize,
@@ -61,6 +62,11 @@ impl ConvShape {
         2 * self.y_len() as u64 * (self.r * self.s * self.c) as u64
     }
 
+    /// Whether this is a linear layer: pixels, not images.
+    pub(crate) fn is_linear(&self) -> bool {
+        [self.h, self.w, self.r, self.s] == [1; 4]
+    }
+
     /// Refuses a shape that has no output, and buffers of another length than the shape demands.
     pub(crate) fn check(&self, op: &'static str, buffers: &[(&str, usize, usize)]) -> Result<()> {
         let Self { h, w, c, k, r, s, stride, pad, .. } = *self;
@@ -79,5 +85,16 @@ impl ConvShape {
             }
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Display for ConvShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { n, h, w, c, k, r, s, stride, .. } = self;
+        if self.is_linear() {
+            return write!(f, "{n}×{c}→{k}");
+        }
+        write!(f, "{n}×{h}×{w}×{c}→{k} {r}×{s}")?;
+        if *stride > 1 { write!(f, "/{stride}") } else { Ok(()) }
     }
 }

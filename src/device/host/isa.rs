@@ -31,6 +31,17 @@ impl Isa {
         Self::present().last().unwrap_or(Self::Baseline)
     }
 
+    /// As processors are advertised.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline instructions",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX-512",
+        }
+    }
+
     /// Runs `body`, compiled for these instructions as far as the compiler inlines it.
     #[inline]
     pub(super) fn run(self, body: impl FnOnce()) {

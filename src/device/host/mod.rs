@@ -5,15 +5,17 @@ pub mod conv;
 mod convert;
 mod isa;
 mod kernel;
+mod memory;
 mod scratch;
 mod simd;
 mod simt;
 mod stacks;
 
-use super::launch::{Kernel, Work};
+use super::launch::{Kernel, Work, check_work, to_u32};
 use super::memory::Usage;
 use crate::{Error, Result};
 pub use kernel::Kernels;
+pub(super) use memory::HostMemory;
 use rayon::prelude::*;
 pub use simt::Schedule;
 
@@ -39,11 +41,19 @@ pub struct HostOptions {
     /// Whether what follows a convolution's sum is applied while the sums are in cache. Without, it runs as kernels, as on a device whose
     /// library lacks an epilogue: for tests.
     pub fused_epilogues: bool,
+    /// Whether convolutions and matrix products run as the portable kernels of `conv_direct.cu`: slow, for finding faults.
+    pub direct_convolution: bool,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { threads: 0, geometry: Geometry::default(), schedule: Schedule::default(), fused_epilogues: true }
+        Self {
+            threads: 0,
+            geometry: Geometry::default(),
+            schedule: Schedule::default(),
+            fused_epilogues: true,
+            direct_convolution: false,
+        }
     }
 }
 
@@ -83,8 +93,8 @@ impl Host {
         &self.usage
     }
 
-    pub(super) fn fuses_epilogues(&self) -> bool {
-        self.options.fused_epilogues
+    pub(super) fn options(&self) -> &HostOptions {
+        &self.options
     }
 
     /// Runs a task on the device's own threads.
@@ -93,40 +103,22 @@ impl Host {
     }
 
     pub(super) fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {
-        let entry = kernel.host[slot]
-            .ok_or_else(|| Error::shape(kernel.name, "this kernel does not exist for the given element type".to_owned()))?;
         let (blocks, threads) = self.grid(kernel, work)?;
-        if blocks == 0 {
-            return Ok(());
-        }
-        let grid = simt::Grid { kernel: kernel.name, entry, slots, blocks, threads, schedule: self.options.schedule };
-        let run = |block: u32| {
-            if kernel.cooperative { simt::run_cooperative(&grid, block) } else { simt::run_independent(&grid, block) }
-        };
-        if blocks == 1 {
-            // Here and now: handing it over to a thread of the pool costs more than most such launches.
-            return run(0);
-        }
-        self.install(|| (0..blocks).into_par_iter().try_for_each(run))
+        let schedule = self.options.schedule;
+        // SAFETY: the kernel's generated launch function made the slots from its signature, and `ops` vouches for the extents.
+        let run = || unsafe { run_grid(kernel, slot, blocks, threads, slots, schedule) };
+        // One block runs here and now: handing it over to a thread of the pool costs more than most such launches.
+        if blocks <= 1 { run() } else { self.install(run) }
     }
 
     fn grid(&self, kernel: &Kernel, work: Work) -> Result<(u32, u32)> {
-        if let Work::Blocks(blocks, threads) = work {
-            let whole_warps = threads > 0 && threads.is_multiple_of(32) && threads <= 256;
-            if !kernel.cooperative || !whole_warps {
-                return Err(Error::shape(kernel.name, format!("cannot run as blocks of {threads} threads")));
-            }
-            return Ok((to_u32(kernel, blocks)?, threads as u32));
-        }
-        if kernel.cooperative {
-            return Err(Error::shape(kernel.name, "a cooperative kernel is launched as blocks".to_owned()));
-        }
+        check_work(kernel, work)?;
         let (rows, elements) = match work {
             Work::Items(n, elements) => (n, n * elements.max(1)),
             Work::Elements(n) => (n, n),
             Work::RowsChannels(rows, channels) => (rows, rows * channels),
             Work::ItemsChannels(items, channels, elements) => (items, items * channels * elements),
-            Work::Blocks(..) => unreachable!("returned above"),
+            Work::Blocks(blocks, threads) => return Ok((to_u32(kernel, blocks)?, to_u32(kernel, threads)?)),
         };
         let blocks = match self.options.geometry {
             Geometry::Ranges => elements.div_ceil(ELEMENTS_PER_BLOCK).min(rows).min(MOST_BLOCKS),
@@ -141,6 +133,33 @@ impl Host {
     }
 }
 
-fn to_u32(kernel: &Kernel, blocks: usize) -> Result<u32> {
-    u32::try_from(blocks).map_err(|_| Error::shape(kernel.name, format!("{blocks} blocks are too many for one launch")))
+/// The widest vector instructions that are used on this machine, by name.
+pub fn instructions() -> &'static str {
+    isa::Isa::widest().name()
+}
+
+/// Runs a kernel on exactly this grid, its blocks in parallel on the current thread pool.
+///
+/// # Safety
+/// `slots` holds an argument for each of the kernel's parameters, and what its pointers point to has the extents that the others state.
+#[doc(hidden)]
+pub unsafe fn run_grid(
+    kernel: &'static Kernel,
+    slot: usize,
+    blocks: u32,
+    threads: u32,
+    slots: &[u64],
+    schedule: Schedule,
+) -> Result<()> {
+    let entry = kernel.host[slot]
+        .ok_or_else(|| Error::shape(kernel.name, "this kernel does not exist for the given element type".to_owned()))?;
+    let grid = simt::Grid { kernel: kernel.name, entry, slots, blocks, threads, schedule };
+    let run = |block: u32| {
+        if kernel.cooperative { simt::run_cooperative(&grid, block) } else { simt::run_independent(&grid, block) }
+    };
+    match blocks {
+        0 => Ok(()),
+        1 => run(0),
+        _ => (0..blocks).into_par_iter().try_for_each(run),
+    }
 }

@@ -16,6 +16,8 @@ pub struct Overrides {
     pub epochs: Option<u32>,
     /// Replaces `train.batch_size`. A batch that is smaller than `attack.group` is one group.
     pub batch_size: Option<u32>,
+    /// Replaces `attack.steps`.
+    pub attack_steps: Option<u32>,
     /// Replaces `linear_eval.epochs`; milestones past the new end fall away.
     pub linear_epochs: Option<u32>,
     /// Replaces `linear_eval.batch_size`.
@@ -44,6 +46,7 @@ impl Recipe {
         set(&mut self.network.width, overrides.width);
         set(&mut self.train.epochs, overrides.epochs);
         set(&mut self.train.batch_size, overrides.batch_size);
+        set(&mut self.attack.steps, overrides.attack_steps);
         set(&mut self.linear_eval.epochs, overrides.linear_epochs);
         set(&mut self.linear_eval.batch_size, overrides.linear_batch_size);
         set(&mut self.evaluate.batch_size, overrides.evaluate_batch_size);

@@ -56,7 +56,8 @@ pub(super) fn teacher_forced<T: Element>(
     }
     let mut rows = Vec::new();
     if let Some(worst) = loss_errors.into_iter().reduce(f64::max) {
-        rows.push(tolerances.judge(loss, Measure::Worst, Class::Loss, worst));
+        let class = if prefix == "attack" { Class::Loss } else { Class::CrossEntropy };
+        rows.push(tolerances.judge(loss, Measure::Worst, class, worst));
     }
     rows.extend(gradient_rows(session, &gradient, &gradient_errors));
     Ok(rows)

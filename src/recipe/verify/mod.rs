@@ -18,7 +18,7 @@ pub use step::{Stage, StepBy};
 
 use crate::data::Dataset;
 use crate::element::Element;
-use crate::nn::Classifier;
+use crate::nn::{Architecture, Classifier};
 use crate::recipe::Recipe;
 use crate::recipe::attacked::Attacked;
 use crate::recipe::pretrain::{Ingredients, Pretraining};

@@ -23,7 +23,7 @@ pub type StepBy<'a, T> = &'a dyn Fn(&Pretraining<T>, &mut dyn FnMut(Stage) -> Re
 
 /// A step as [`Pretraining::step`] does it, from views and adversary on.
 pub(super) fn by_the_engine<T: Element>(run: &Pretraining<T>, at: &mut dyn FnMut(Stage) -> Result<()>) -> Result<()> {
-    run.network().parameters().clear_gradients()?;
+    run.network().begin_step()?;
     run.regularize()?;
     at(Stage::Regularized)?;
     run.contrast()?;
@@ -65,22 +65,46 @@ impl<R: Real> Step<R> {
     fn rows<T: Element<Real = R>>(&self, session: &Session<T>, step: StepBy<T>) -> Result<Vec<Row>> {
         let Session { device, recording, .. } = *session;
         let (run, batch) = (&session.run, session.batch());
-        run.begin_epoch(0, 0)?;
         let slot = |index: usize| run.images().rows(index * batch..(index + 1) * batch);
         for (index, name) in self.views.into_iter().enumerate() {
             slot(index)?.copy_from(&recording.images(device, name, batch)?)?;
         }
         slot(2)?.copy_from(&self.adversary)?;
 
+        let mut rows = loop {
+            let rows = self.stages(session, step)?;
+            match run.network().parameters().loss_scale() {
+                // It left everything as it was, and the scale is half as large now.
+                Some(scale) if scale.has_skipped()? && scale.state()?.scale > 1.0 => {}
+                _ => break rows,
+            }
+        };
+        let losses = run.losses(1)?;
+        let whole = losses.main + losses.regularizer;
+        for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", whole)] {
+            rows.extend(session.row(&format!("{}/{what}", self.prefix), Class::Loss, &[found])?);
+        }
+        Ok(rows)
+    }
+
+    /// The step, and what is compared on its way.
+    fn stages<T: Element<Real = R>>(&self, session: &Session<T>, step: StepBy<T>) -> Result<Vec<Row>> {
+        let (run, mut rows) = (&session.run, Vec::new());
+        run.begin_epoch(0, 0)?;
         let parameters = run.network().parameters();
+        let scale = match parameters.loss_scale() {
+            Some(scale) => scale.state()?.scale,
+            None => 1.0,
+        };
         let before = self.each(session, parameters.values())?;
-        let mut rows = Vec::new();
         step(run, &mut |stage| {
             match stage {
                 Stage::Regularized => rows.extend(self.statistics(session, "bn_after_adv", "bn_after_adv/")?),
                 Stage::Differentiated => {
                     rows.extend(self.statistics(session, "bn_after", &format!("after/{MODEL}"))?);
-                    rows.extend(self.compared(session, "grad", &self.each(session, parameters.gradients())?)?);
+                    let mut unscaled = self.each(session, parameters.gradients())?;
+                    unscaled.iter_mut().flatten().for_each(|gradient| *gradient /= scale);
+                    rows.extend(self.compared(session, "grad", &unscaled)?);
                 }
                 Stage::Updated => {
                     let (_, momentum) = &run.optimizer().state()[0];
@@ -94,11 +118,6 @@ impl<R: Real> Step<R> {
             }
             Ok(())
         })?;
-        let losses = run.losses(1)?;
-        let whole = losses.main + losses.regularizer;
-        for (what, found) in [("adv_loss", losses.regularizer), ("simloss", losses.main), ("loss", whole)] {
-            rows.extend(session.row(&format!("{}/{what}", self.prefix), Class::Loss, &[found])?);
-        }
         Ok(rows)
     }
 

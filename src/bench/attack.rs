@@ -1,0 +1,95 @@
+//! What an attack costs: a ladder from the released code's algorithm to this engine's, and each setting by itself.
+
+use super::measure::{Repetitions, seconds};
+use super::subject::pretraining;
+use super::summary::Summary;
+use crate::element::Element;
+use crate::recipe::Recipe;
+use crate::{Device, Result};
+use serde::Serialize;
+
+/// One attack on a batch, in some form.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttackCost {
+    /// What is done, or which setting is another.
+    pub name: String,
+    /// Images attacked.
+    pub batch_size: u32,
+    /// Steps.
+    pub steps: u32,
+    /// Of the whole attack: fold, target, start and all steps.
+    pub time: Summary,
+}
+
+impl AttackCost {
+    /// Seconds a step, with the attack's preparations spread over its steps.
+    pub fn per_step(&self) -> f64 {
+        self.time.median / f64::from(self.steps.max(1))
+    }
+
+    fn measure<T: Element>(device: &Device, name: &str, recipe: &Recipe, repetitions: Repetitions) -> Result<Self> {
+        let run = pretraining::<T>(device, recipe)?;
+        run.draw_views()?;
+        let mut samples = Vec::new();
+        for repetition in 0..repetitions.warmup + repetitions.samples {
+            let time = seconds(device, || run.perturb())?;
+            if repetition >= repetitions.warmup {
+                samples.push(time);
+            }
+        }
+        let (batch_size, steps) = (recipe.train.batch_size, recipe.attack.steps);
+        Ok(Self { name: name.to_owned(), batch_size, steps, time: Summary::of(samples) })
+    }
+}
+
+/// The rungs, from the released code's sequence of operations upwards; each adds to the one before. `unfused` runs what follows a
+/// convolution's sum as kernels.
+///
+/// # Errors
+/// Those of the runs and the device.
+pub fn ladder<T: Element>(
+    fused: &Device,
+    unfused: &Device,
+    recipe: &Recipe,
+    repetitions: Repetitions,
+) -> Result<Vec<AttackCost>> {
+    let form = |reuse_target, fold_batch_norm| {
+        let mut recipe = recipe.clone();
+        (recipe.attack.reuse_target, recipe.attack.fold_batch_norm) = (reuse_target, fold_batch_norm);
+        recipe
+    };
+    let rungs = [
+        ("reference algorithm", form(false, false), unfused),
+        ("+ target embedded once", form(true, false), unfused),
+        ("+ batch norm folded", form(true, true), unfused),
+        ("+ epilogues fused", form(true, true), fused),
+    ];
+    rungs.iter().map(|(name, recipe, device)| AttackCost::measure::<T>(device, name, recipe, repetitions)).collect()
+}
+
+/// The attack with one setting at a time changed; the first is the recipe's own.
+///
+/// # Errors
+/// Those of the runs and the device.
+pub fn variations<T: Element>(device: &Device, recipe: &Recipe, repetitions: Repetitions) -> Result<Vec<AttackCost>> {
+    let mut forms = vec![("as the recipe has it".to_owned(), recipe.clone())];
+    let mut add = |name: String, change: &dyn Fn(&mut Recipe)| {
+        let mut changed = recipe.clone();
+        change(&mut changed);
+        if changed != *recipe {
+            forms.push((name, changed));
+        }
+    };
+    for steps in [1, 3, 5, 10, 20] {
+        add(format!("{steps} steps"), &|recipe| recipe.attack.steps = steps);
+    }
+    for (name, factor) in [("a quarter of the batch", 0.25), ("half the batch", 0.5), ("twice the batch", 2.0)] {
+        add(name.to_owned(), &|recipe| {
+            recipe.train.batch_size = (f64::from(recipe.train.batch_size) * factor).max(1.0) as u32;
+            recipe.attack.group = 0;
+        });
+    }
+    let random = recipe.attack.random_start;
+    add(format!("{} random start", if random { "no" } else { "a" }), &|recipe| recipe.attack.random_start = !random);
+    forms.iter().map(|(name, recipe)| AttackCost::measure::<T>(device, name, recipe, repetitions)).collect()
+}

@@ -1,0 +1,116 @@
+//! Every kernel and library call of a step, each timed by itself.
+
+use super::ceilings::{Bound, Ceilings};
+use super::measure::{Repetitions, Sweep, short};
+use super::subject::recorded;
+use super::summary::Summary;
+use crate::device::record::Call;
+use crate::element::Element;
+use crate::recipe::pretrain::Pretraining;
+use crate::{Device, Error, Result};
+use serde::Serialize;
+
+/// Calls that are alike: same kernel, type, shape, traffic.
+pub struct Kind {
+    /// The first of them.
+    pub call: Call,
+    /// How many of them a step has.
+    pub count: usize,
+}
+
+/// Which calls are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The name must be this one.
+    pub only: Option<String>,
+    /// The shape must contain this.
+    pub shape: Option<String>,
+}
+
+/// The calls of a step, alike ones together, in the order in which they first occur.
+///
+/// # Errors
+/// Those of the step; [`Error::Usage`] when nothing passes the filter.
+pub fn kinds<T: Element>(run: &Pretraining<T>, filter: &Filter) -> Result<Vec<Kind>> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for call in recorded(run)? {
+        let like = |kind: &&mut Kind| {
+            let (a, b) = (&kind.call, &call);
+            (a.name, a.element, &a.shape, a.bytes(), a.flops) == (b.name, b.element, &b.shape, b.bytes(), b.flops)
+        };
+        match kinds.iter_mut().find(like) {
+            Some(kind) => kind.count += 1,
+            None => kinds.push(Kind { call, count: 1 }),
+        }
+    }
+    let names: std::collections::BTreeSet<&str> = kinds.iter().map(|kind| kind.call.name).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    kinds.retain(|Kind { call, .. }| {
+        filter.only.as_ref().is_none_or(|name| name == call.name)
+            && filter.shape.as_ref().is_none_or(|part| call.shape.contains(part))
+    });
+    if kinds.is_empty() {
+        let wanted = [filter.only.as_deref(), filter.shape.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!("no call of the step is like {wanted}; a step has {names}")));
+    }
+    Ok(kinds)
+}
+
+/// A kind of call, measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallCost {
+    /// Kernel or library call.
+    pub name: &'static str,
+    /// Shape, and epilogue.
+    pub shape: String,
+    /// Storage type.
+    pub element: &'static str,
+    /// How many of them a step has.
+    pub calls: usize,
+    /// Of one.
+    pub time: Summary,
+    /// Least traffic of one.
+    pub bytes: u64,
+    /// Floating-point operations of one.
+    pub flops: u64,
+    /// Seconds at the ceilings.
+    pub floor: f64,
+    /// Which of them binds.
+    pub bound: Bound,
+}
+
+impl CallCost {
+    /// Times one call of each kind, over and over. With a `sweep`, each time with other things in the caches.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn measure(
+        device: &Device,
+        kinds: &[Kind],
+        ceilings: &Ceilings,
+        repetitions: Repetitions,
+        sweep: Option<&Sweep>,
+    ) -> Result<Vec<Self>> {
+        let cost = |Kind { call, count }: &Kind| -> Result<Self> {
+            let time = short(device, repetitions, sweep, || call.repeat())?;
+            let (bytes, flops) = (call.bytes(), call.flops);
+            Ok(Self {
+                name: call.name,
+                shape: call.shape.clone(),
+                element: call.element,
+                calls: *count,
+                time,
+                bytes,
+                flops,
+                floor: ceilings.floor(bytes, flops),
+                bound: ceilings.bound(bytes, flops),
+            })
+        };
+        kinds.iter().map(cost).collect()
+    }
+
+    /// Seconds of all its calls in a step.
+    pub fn per_step(&self) -> f64 {
+        self.calls as f64 * self.time.median
+    }
+}

@@ -1,0 +1,28 @@
+//! What a step costs, and why: measured, counted, predicted.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`step`] | one training step by phase, against its floor |
+//! | [`attack`] | one attack: a ladder from the released code's algorithm to this engine's, and what its settings cost |
+//! | [`calls`] | every kernel and library call of a step, one by one |
+//! | [`model`] | the same, predicted for a card from shapes alone |
+//! | [`mod@compare`] | two reports, before and after a change |
+//!
+//! Counting needs no hand-kept table: a step is [recorded](crate::device::record) call by call, each with the bytes it cannot do without moving
+//! and the arithmetic it cannot do without. A call's floor is the longer of its two times at the device's measured [`ceilings`]; a step's floor is
+//! the sum over its calls.
+
+pub mod attack;
+pub mod calls;
+pub mod cards;
+pub mod ceilings;
+pub mod compare;
+pub mod machine;
+pub mod measure;
+pub mod model;
+pub mod step;
+pub mod subject;
+pub mod summary;
+
+/// The format of all reports.
+pub const SCHEMA: u32 = 1;

@@ -1,0 +1,83 @@
+//! `rocl bench attack`.
+
+use super::format::seconds;
+use super::settings::{Header, Measuring, Subject, title};
+use crate::bench::attack::{AttackCost, ladder, variations};
+use crate::cli::output::{print, print_json};
+use crate::cli::precision::in_precision;
+use crate::device::HostOptions;
+use crate::element::Element;
+use crate::report::table::Table;
+use crate::{Device, Result};
+
+/// Time the attack: how it got fast, and what each of its settings costs
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    measuring: Measuring,
+}
+
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    header: Header,
+    ladder: &'a [AttackCost],
+    variations: &'a [AttackCost],
+}
+
+/// Measures attacks.
+///
+/// # Errors
+/// Those of the settings, the run and the device.
+pub fn run(args: Args) -> Result<()> {
+    in_precision!(args.measuring.computing.precision(), T => measure::<T>(args))
+}
+
+fn measure<T: Element>(args: Args) -> Result<()> {
+    let device = args.measuring.computing.device()?;
+    let recipe = args.subject.recipe(device.is_host())?;
+    let precision = args.measuring.computing.precision().name();
+    let repetitions = args.measuring.repetitions();
+    // On a GPU the library decides what is fused.
+    let options = HostOptions { fused_epilogues: false, ..args.measuring.computing.host_options()? };
+    let unfused = if device.is_host() { Device::host_with(options)? } else { device.clone() };
+    let rungs = ladder::<T>(&device, &unfused, &recipe, repetitions)?;
+    let variations = variations::<T>(&device, &recipe, repetitions)?;
+    if args.measuring.json {
+        let header = Header::new("attack", &device, precision, &recipe, None);
+        return print_json(&Report { header, ladder: &rungs, variations: &variations });
+    }
+    print(title(&recipe, &device, precision))?;
+    print(format!("\n{}", ladder_table(&rungs)))?;
+    print(variation_table(&variations).to_string().trim_end())
+}
+
+fn ladder_table(rungs: &[AttackCost]) -> Table {
+    let mut table = Table::new(["attack", "whole", "a step", "gain", "in all"]);
+    for (index, rung) in rungs.iter().enumerate() {
+        let gain = |before: &AttackCost| format!("{:.2}×", before.time.median / rung.time.median);
+        let (last, all) =
+            if index == 0 { ("–".to_owned(), "–".to_owned()) } else { (gain(&rungs[index - 1]), gain(&rungs[0])) };
+        table.row([rung.name.clone(), seconds(rung.time.median), seconds(rung.per_step()), last, all]);
+    }
+    table
+}
+
+fn variation_table(costs: &[AttackCost]) -> Table {
+    let mut table = Table::new(["setting", "batch", "steps", "whole", "min", "max", "a step", "a step and image"]);
+    for cost in costs {
+        table.row([
+            cost.name.clone(),
+            cost.batch_size.to_string(),
+            cost.steps.to_string(),
+            seconds(cost.time.median),
+            seconds(cost.time.min),
+            seconds(cost.time.max),
+            seconds(cost.per_step()),
+            seconds(cost.per_step() / f64::from(cost.batch_size)),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,113 @@
+//! The flags that benchmarks share.
+
+use crate::bench::ceilings::Ceilings;
+use crate::bench::machine::Machine;
+use crate::bench::measure::Repetitions;
+use crate::cli::common::Computing;
+use crate::recipe::Recipe;
+use crate::recipe::settings::Overrides;
+use crate::{Device, Result};
+use serde::Serialize;
+
+/// Which step: a recipe, and what is changed about it.
+#[derive(Debug, clap::Args)]
+pub struct Subject {
+    /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
+    #[arg(long, value_name = "RECIPE", default_value = "paper")]
+    recipe: String,
+    /// Channels of the network's first stage; on a CPU 16 by default, elsewhere the recipe's
+    #[arg(long, value_name = "N")]
+    width: Option<u32>,
+    /// Images per step; on a CPU 32 by default, elsewhere 256
+    #[arg(long, value_name = "N")]
+    batch_size: Option<u32>,
+    /// Steps of the attack
+    #[arg(long, value_name = "N")]
+    attack_steps: Option<u32>,
+    /// Seed of weights, images and views
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl Subject {
+    /// The recipe with the flags applied, and where none is given with sizes that the device takes in seconds.
+    ///
+    /// # Errors
+    /// Those of [`Recipe::load`] and [`Recipe::with`].
+    pub fn recipe(&self, on_host: bool) -> Result<Recipe> {
+        let (width, batch) = if on_host { (Some(16), 32) } else { (None, 256) };
+        Recipe::load(&self.recipe)?.with(&Overrides {
+            width: self.width.or(width),
+            batch_size: Some(self.batch_size.unwrap_or(batch)),
+            attack_steps: self.attack_steps,
+            seed: self.seed,
+            ..Overrides::default()
+        })
+    }
+}
+
+/// How it is measured.
+#[derive(Debug, clap::Args)]
+pub struct Measuring {
+    /// Where and how to compute
+    #[command(flatten)]
+    pub computing: Computing,
+    /// Samples of each time
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    repeat: usize,
+    /// Runs before the first sample
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    warmup: usize,
+    /// Print the report as JSON, with every sample
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Measuring {
+    /// At least one sample.
+    pub fn repetitions(&self) -> Repetitions {
+        Repetitions { warmup: self.warmup, samples: self.repeat.max(1) }
+    }
+}
+
+/// What every report begins with.
+#[derive(Serialize)]
+pub struct Header {
+    schema: u32,
+    kind: &'static str,
+    machine: Machine,
+    precision: String,
+    recipe: Recipe,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ceilings: Option<Ceilings>,
+}
+
+impl Header {
+    /// For a report of this kind.
+    pub fn new(kind: &'static str, device: &Device, precision: &str, recipe: &Recipe, ceilings: Option<Ceilings>) -> Self {
+        let machine = Machine::of(device);
+        Self { schema: crate::bench::SCHEMA, kind, machine, precision: precision.to_owned(), recipe: recipe.clone(), ceilings }
+    }
+}
+
+/// One line on what the tables that follow are about.
+pub fn title(recipe: &Recipe, device: &Device, precision: &str) -> String {
+    let (network, train) = (&recipe.network, &recipe.train);
+    format!(
+        "{} width {}, batch of {}, {} attack steps, {precision}, on {}",
+        network.architecture.title(),
+        network.width,
+        train.batch_size,
+        recipe.attack.steps,
+        device.description()
+    )
+}
+
+/// One line on the ceilings.
+pub fn ceilings_line(ceilings: &Ceilings) -> String {
+    format!(
+        "ceilings, measured now: copy {:.1} GB/s, product {:.1} GFLOP/s",
+        ceilings.bytes_per_second / 1e9,
+        ceilings.flops_per_second / 1e9
+    )
+}

@@ -1,0 +1,123 @@
+//! What `rocl doctor` looks at, one line each.
+
+use crate::data::{Source, Split};
+use crate::device::libraries::CudaLibrary;
+use crate::device::{CudaOptions, cuda, gpu_code, host, launch, library_version};
+use crate::recipe::Recipe;
+use crate::recipe::settings::preset_names;
+use crate::{Device, Error, Result, Tensor, ops};
+
+/// Something that is there, or a sentence about what to do.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// Whether it can be used.
+    pub ok: bool,
+    /// What was found, or what is missing and the remedy.
+    pub text: String,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, outcome: Result<String>) -> Self {
+        let (ok, text) = match outcome {
+            Ok(found) => (true, found),
+            Err(error) => (false, error.to_string()),
+        };
+        Self { name: name.into(), ok, text }
+    }
+}
+
+pub fn program() -> Check {
+    use std::env::consts::{ARCH, OS};
+    Check::new("program", Ok(format!("rocl {}, {ARCH} {OS}", env!("CARGO_PKG_VERSION"))))
+}
+
+pub fn processor() -> Check {
+    let outcome = Device::host().map(|device| {
+        let memory = memory_gib().map_or(String::new(), |gib| format!(", {gib:.0} GiB of memory"));
+        format!("{}, {}{memory}", device.description().trim_start_matches("CPU, "), host::instructions())
+    });
+    Check::new("CPU", outcome)
+}
+
+/// The machine's memory, where the system says so in this way.
+fn memory_gib() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / f64::from(1 << 20))
+}
+
+pub fn gpu_code() -> Check {
+    let outcome = if launch::has_gpu_code() {
+        let architectures: Vec<String> = gpu_code::architectures().iter().map(|number| format!("sm_{number}")).collect();
+        Ok(format!("{}, by nvcc {}", architectures.join(", "), gpu_code::NVCC.unwrap_or("of unknown version")))
+    } else {
+        Err(Error::Device(cuda::NO_GPU_CODE.to_owned()))
+    };
+    Check::new("GPU code", outcome)
+}
+
+pub fn driver() -> Check {
+    Check::new("driver", cuda::start().map(|(major, minor)| format!("supports CUDA {major}.{minor}")))
+}
+
+/// A line for each GPU, named as `--device` takes it; none where the driver does not start.
+pub fn gpus() -> Vec<Check> {
+    if cuda::start().is_err() {
+        return Vec::new();
+    }
+    match cuda::gpus() {
+        Ok(gpus) => gpus.iter().map(|gpu| Check::new(format!("cuda:{}", gpu.ordinal), try_out(gpu))).collect(),
+        Err(error) => vec![Check::new("GPUs", Err(error))],
+    }
+}
+
+/// Opens the GPU and has it compute.
+fn try_out(gpu: &cuda::Gpu) -> Result<String> {
+    let (major, minor) = gpu.compute_capability;
+    let found = format!("{}, compute capability {major}.{minor}, {} GiB of memory", gpu.name, gpu.memory >> 30);
+    match compute(gpu.ordinal) {
+        Ok(sums) if sums == SUMS => Ok(found),
+        Ok(wrong) => Err(Error::Device(format!("{found}: it makes {wrong:?} of what is {SUMS:?}; see what nvidia-smi says"))),
+        Err(reason) => Err(Error::Device(format!("{found}: {reason}"))),
+    }
+}
+
+/// 1 + 2 + … + 1000, and as many ones as an inner point of a 3×3 filter over 8 channels meets: exact in any arithmetic used.
+const SUMS: [f32; 2] = [500_500.0, 72.0];
+
+/// One kernel and one convolution.
+fn compute(ordinal: usize) -> Result<[f32; 2]> {
+    let device = Device::cuda_with(CudaOptions { ordinal, ..CudaOptions::from_environment()? })?;
+    let values: Vec<f32> = (1..=1000u16).map(f32::from).collect();
+    let (values, sum) = (Tensor::from_slice(&device, [1000], &values)?, Tensor::zeros(&device, [1])?);
+    ops::weighted_sum(&values, 1.0, false, &sum)?;
+    let ones = |shape: [usize; 4]| Tensor::<f32>::from_slice(&device, shape, &vec![1.0; shape.iter().product()]);
+    let y = Tensor::zeros(&device, [1, 3, 3, 8])?;
+    ops::conv_fprop(&ones([1, 3, 3, 8])?, &ones([8, 3, 3, 8])?, 1, 1, ops::Epilogue::default(), &y)?;
+    Ok([sum.to_vec()?[0], y.to_vec()?[4 * 8]])
+}
+
+pub fn libraries() -> [Check; 3] {
+    [CudaLibrary::Cudnn, CudaLibrary::CublasLt, CudaLibrary::Nvrtc].map(|library| {
+        let found = library_version::find(library).map(|(path, version)| format!("{version}, {}", path.display()));
+        Check::new(library.title(), found)
+    })
+}
+
+pub fn data(source: &Source) -> Check {
+    let len = |split| source.open(split, None).map(|data| (data.name.clone(), data.len()));
+    let outcome = len(Split::Train).and_then(|(name, train)| {
+        let (_, test) = len(Split::Test)?;
+        Ok(format!("{name}: {train} images to train on, {test} to test on"))
+    });
+    Check::new("data", outcome)
+}
+
+pub fn recipes() -> Check {
+    let names: Vec<&str> = preset_names().collect();
+    let outcome = names.iter().try_for_each(|name| Recipe::load(name).map(drop));
+    Check::new("recipes", outcome.map(|()| names.join(", ")))
+}

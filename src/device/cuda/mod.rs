@@ -1,0 +1,236 @@
+//! An NVIDIA GPU: our kernels from the code embedded in the program, on one stream of one context.
+//!
+//! Nothing waits: launches, uploads and copies go onto the stream in program order. Only reading back, freeing memory and
+//! [`Cuda::synchronize`] wait for it. A kernel that fails is therefore noticed later than it was launched, at the next of these.
+
+mod driver;
+mod functions;
+mod graph;
+mod grid;
+mod memory;
+mod plan;
+mod staging;
+
+use super::launch::{self, Kernel, Work};
+use super::memory::Usage;
+use crate::{Error, Result};
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
+pub use driver::{Gpu, gpus, is_present, start};
+use functions::Functions;
+pub(super) use graph::Pace;
+use memory::Allocation;
+pub(super) use memory::CudaMemory;
+use staging::Staging;
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What a CUDA device can be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CudaOptions {
+    /// Which GPU, from 0.
+    pub ordinal: usize,
+    /// Whether products and convolutions of 32-bit numbers may round their inputs to 10-bit mantissas, for tensor cores.
+    pub tf32: bool,
+    /// Whether convolutions and matrix products run as the portable kernels of `conv_direct.cu` instead of in libraries: slow, for finding faults.
+    pub direct_convolution: bool,
+    /// Whether every launch is waited for, so that a failure names its kernel: slow, for finding faults.
+    pub synchronous: bool,
+    /// For tests with a driver of their own: kernels are looked up by their symbols alone, in a module without code, and exist for f64 too.
+    #[doc(hidden)]
+    pub simulated: bool,
+}
+
+/// What a program without kernels for a GPU says when it is asked for one.
+pub const NO_GPU_CODE: &str = "this build carries no GPU code; build it with --features cuda";
+
+/// A GPU as a device.
+pub struct Cuda {
+    options: CudaOptions,
+    gpu: Gpu,
+    usage: Usage,
+    functions: Functions,
+    staging: Staging,
+    /// The kernel that was launched last, for errors that are noticed later.
+    last_kernel: Cell<Option<&'static str>>,
+    capturing: Cell<bool>,
+    libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    /// The workspace the libraries share is the last of these. The smaller ones before it stay: captured graphs know their addresses.
+    workspaces: RefCell<Vec<Allocation>>,
+    stream: Arc<CudaStream>,
+}
+
+impl Cuda {
+    pub(super) fn new(options: CudaOptions) -> Result<Self> {
+        if !options.simulated && !launch::has_gpu_code() {
+            return Err(Error::Device(NO_GPU_CODE.to_owned()));
+        }
+        start()?;
+        let gpus = gpus()?;
+        let Some(gpu) = gpus.get(options.ordinal).cloned() else {
+            let (asked, count) = (options.ordinal, gpus.len());
+            let there =
+                if count == 1 { "is one GPU, cuda:0".to_owned() } else { format!("are {count}, cuda:0 to cuda:{}", count - 1) };
+            return Err(Error::Device(format!("there is no GPU cuda:{asked}; there {there}")));
+        };
+        gpu.check()?;
+        let opened =
+            |error| Error::Device(format!("cannot open {}: {}; see what nvidia-smi says", gpu.name, driver::text(error)));
+        let context = CudaContext::new(options.ordinal).map_err(opened)?;
+        // SAFETY: all work goes to one stream, in program order, and nothing is allocated through the context.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(opened)?;
+        let staging = Staging::new(&stream).map_err(opened)?;
+        Ok(Self {
+            options,
+            functions: Functions::new(&context, &gpu, options.simulated),
+            gpu,
+            usage: Usage::default(),
+            staging,
+            last_kernel: Cell::default(),
+            capturing: Cell::default(),
+            libraries: RefCell::default(),
+            workspaces: RefCell::default(),
+            stream,
+        })
+    }
+
+    pub(super) fn description(&self) -> String {
+        let Gpu { ordinal, name, memory, .. } = &self.gpu;
+        format!("{name} (cuda:{ordinal}), {} GiB", memory >> 30)
+    }
+
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// What the device was asked for.
+    pub fn options(&self) -> &CudaOptions {
+        &self.options
+    }
+
+    /// Which GPU this is.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The stream on which everything runs, for libraries.
+    pub fn stream(&self) -> sys::CUstream {
+        self.stream.cu_stream()
+    }
+
+    /// The handle of type `L` that belongs to this device: opened when first asked for, closed with the device.
+    ///
+    /// # Errors
+    /// Those of `open`, which is tried again next time.
+    pub fn library<L: 'static>(&self, open: impl FnOnce(&Self) -> Result<L>) -> Result<Rc<L>> {
+        let found = self.libraries.borrow().get(&TypeId::of::<L>()).cloned();
+        if let Some(library) = found.and_then(|library| library.downcast::<L>().ok()) {
+            return Ok(library);
+        }
+        self.outside_capture("open a library")?;
+        self.bind()?;
+        let library = Rc::new(open(self)?);
+        self.libraries.borrow_mut().insert(TypeId::of::<L>(), library.clone());
+        Ok(library)
+    }
+
+    /// The address of at least `bytes` of memory that all library calls share, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
+    pub fn workspace(&self, bytes: usize) -> Result<u64> {
+        let mut workspaces = self.workspaces.borrow_mut();
+        if let Some(last) = workspaces.last().filter(|last| last.bytes() >= bytes) {
+            return Ok(last.address());
+        }
+        let allocation = self.allocate(bytes)?;
+        let address = allocation.address();
+        workspaces.push(allocation);
+        Ok(address)
+    }
+
+    /// Waits until everything launched has finished, and reports what failed.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when a kernel has failed, or a step is being captured.
+    pub fn synchronize(&self) -> Result<()> {
+        self.outside_capture("be waited for")?;
+        self.check("waiting for it", self.stream.synchronize())
+    }
+
+    pub(super) fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {
+        let (blocks, threads) = grid::choose(kernel, slot, work, self.gpu.multiprocessors)?;
+        if blocks == 0 {
+            return Ok(());
+        }
+        let function = self.functions.get(self, kernel, slot)?;
+        self.bind()?;
+        // Every argument lies at the beginning of its slot; the driver knows how many of its bytes the kernel takes.
+        let mut arguments: Vec<*mut c_void> = slots.iter().map(|slot| std::ptr::from_ref(slot).cast_mut().cast()).collect();
+        // SAFETY: the function was looked up for this very kernel, whose generated launch function made the slots from its signature;
+        // the driver copies the arguments before it returns, and `ops` vouches for the extents.
+        let launched =
+            unsafe { result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), 0, self.stream(), &mut arguments) };
+        launched.map_err(|error| match self.last_kernel.get() {
+            Some(last) if fails_late(error) => self.kernel_failed(last, error),
+            _ => Error::Device(format!("kernel {} cannot be launched on {blocks} blocks: {}", kernel.name, driver::text(error))),
+        })?;
+        self.last_kernel.set(Some(kernel.name));
+        if self.options.synchronous {
+            self.stream.synchronize().map_err(|error| self.kernel_failed(kernel.name, error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the context that of this thread.
+    fn bind(&self) -> Result<()> {
+        self.check("selecting it", self.stream.context().bind_to_thread())
+    }
+
+    /// Refuses what a captured step must not do: the replayed step would not do it again.
+    fn outside_capture(&self, what: &str) -> Result<()> {
+        if !self.capturing.get() {
+            return Ok(());
+        }
+        let after = self.last_kernel.get().map_or(String::new(), |kernel| format!(", as it does after kernel {kernel}"));
+        Err(Error::Device(format!("a step that is captured as a graph cannot {what}{after}; do so before the step")))
+    }
+
+    /// A failed call as a sentence: `doing` is what was asked of the GPU.
+    fn check<V>(&self, doing: &str, outcome: Result<V, DriverError>) -> Result<V> {
+        outcome.map_err(|error| match self.last_kernel.get() {
+            Some(kernel) if fails_late(error) => self.kernel_failed(kernel, error),
+            _ => Error::Device(format!("{} failed while {doing}: {}; start again", self.gpu.name, driver::text(error))),
+        })
+    }
+
+    fn kernel_failed(&self, kernel: &str, error: DriverError) -> Error {
+        let reason = driver::text(error);
+        Error::Device(if self.options.synchronous {
+            format!("kernel {kernel} failed: {reason}; this is a fault of the program, please report it")
+        } else {
+            format!("kernel {kernel}, or one launched before it, failed: {reason}; set ROCL_CUDA_SYNC=1 to learn which")
+        })
+    }
+}
+
+/// Whether an error is that of a kernel, reported by a later call.
+fn fails_late(error: DriverError) -> bool {
+    matches!(
+        error.0,
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+            | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
+            | CUresult::CUDA_ERROR_ASSERT
+            | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+            | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | CUresult::CUDA_ERROR_INVALID_PC
+            | CUresult::CUDA_ERROR_LAUNCH_FAILED
+    )
+}

@@ -1,0 +1,11 @@
+//! The CUDA device, on a driver that runs on the CPU: what reaches the driver is what the host executes, to the bit; and what the driver
+//! refuses becomes a sentence.
+
+#[path = "../fake_cuda/mod.rs"]
+mod fake_cuda;
+
+mod errors;
+mod graphs;
+mod memory;
+mod recipes;
+mod seams;

@@ -1,0 +1,119 @@
+//! Whole recipes through the CUDA device give the bits of the host, which runs the same kernels on another grid and without graphs.
+
+use crate::fake_cuda;
+use rocl::Device;
+use rocl::data::{Dataset, Split, textures};
+use rocl::device::HostOptions;
+use rocl::recipe::Recipe;
+use rocl::recipe::evaluate::{Accuracy, evaluate};
+use rocl::recipe::linear_eval::{Fit, fit_head};
+use rocl::recipe::settings::{Method, Optimizer, View};
+use rocl::recipe::trained::Encoder;
+use rocl::recipe::training::{CHECKPOINT, RunOptions, Training};
+use std::path::Path;
+
+const BATCH: usize = 4;
+
+fn data(split: Split, images: usize) -> Dataset {
+    textures::render(textures::SEED, split, images)
+}
+
+/// The smallest network that has all parts of a large one.
+fn toy() -> Recipe {
+    let mut recipe = Recipe::load("demo@1").unwrap();
+    recipe.network.width = 2;
+    recipe.network.projection_hidden = Some(8);
+    recipe.network.projection = 4;
+    recipe.train.batch_size = BATCH as u32;
+    recipe.train.epochs = 2;
+    recipe.attack.steps = 2;
+    recipe.linear_eval.batch_size = BATCH as u32;
+    recipe.linear_eval.epochs = 2;
+    recipe.linear_eval.milestones = vec![1];
+    recipe.evaluate.batch_size = BATCH as u32;
+    recipe.evaluate.steps = 2;
+    recipe.check().unwrap();
+    recipe
+}
+
+/// The host, with convolutions by the kernels that the CUDA device runs here: its own sum in another order.
+fn host() -> Device {
+    Device::host_with(HostOptions { direct_convolution: true, ..HostOptions::default() }).unwrap()
+}
+
+/// Trains to the end of the recipe; the checkpoint, which holds all state and all losses.
+fn train(device: &Device, recipe: &Recipe, folder: &Path) -> Vec<u8> {
+    // Four steps an epoch: two eager, one captured and replayed, then replayed only; a second epoch on the same graph.
+    let mut training = Training::<f32>::new(device, recipe, &data(Split::Train, 4 * BATCH)).unwrap();
+    training.run(&RunOptions { out: folder.to_owned(), label: "test".to_owned(), quiet: true }).unwrap();
+    std::fs::read(folder.join(CHECKPOINT)).unwrap()
+}
+
+fn both_agree(recipe: &Recipe) {
+    let [on_host, on_cuda] = [host(), fake_cuda::device()].map(|device| {
+        let folder = tempfile::tempdir().unwrap();
+        train(&device, recipe, folder.path())
+    });
+    assert!(on_host == on_cuda, "another checkpoint than on the host");
+}
+
+#[test]
+fn rocl_trains_to_the_bits_of_the_host() {
+    both_agree(&toy());
+}
+
+#[test]
+fn every_way_to_train_gives_the_bits_of_the_host() {
+    let mut lars = toy();
+    lars.optimizer = Optimizer::Lars { learning_rate: 1.0, momentum: 0.9, weight_decay: 1e-6, trust: 1e-3 };
+    lars.loss.regularize_to = View::Original;
+    lars.attack.attack_to = View::Original;
+    lars.attack.reuse_target = false;
+    lars.attack.fold_batch_norm = false;
+    lars.loss.detach_keys = !lars.loss.detach_keys;
+    both_agree(&lars);
+    let mut simclr = toy();
+    simclr.train.method = Method::Simclr;
+    both_agree(&simclr);
+}
+
+#[test]
+fn training_goes_over_to_a_graph() {
+    let mut training = Training::<f32>::new(&fake_cuda::device(), &toy(), &data(Split::Train, 4 * BATCH)).unwrap();
+    fake_cuda::set("cuGraphLaunch=1");
+    let outcomes: Vec<_> = (0..3).map(|_| training.advance()).collect();
+    fake_cuda::set("");
+    assert!(outcomes[0].is_ok() && outcomes[1].is_ok(), "{outcomes:?}");
+    let message = outcomes[2].as_ref().unwrap_err().to_string();
+    assert!(message.contains("failed while replaying a step"), "{message}");
+}
+
+#[test]
+fn a_run_without_room_does_not_start() {
+    let device = fake_cuda::device();
+    let train = |data: &Dataset| Training::<f32>::new(&device, &toy(), data).map(drop);
+    fake_cuda::set("free=0");
+    let message = train(&data(Split::Train, BATCH)).unwrap_err().to_string();
+    fake_cuda::set("");
+    train(&data(Split::Train, BATCH)).unwrap();
+    let needed = device.memory_use().1.div_ceil(1 << 20);
+    assert!(message.contains(&format!("the run needs {needed} MiB")), "{message}");
+}
+
+/// A head on the features of an untrained encoder, and both under attack.
+fn judge(device: &Device) -> (Vec<f32>, Fit, Accuracy) {
+    let (recipe, train, test) = (toy(), data(Split::Train, 4 * BATCH + 1), data(Split::Test, 2 * BATCH + 1));
+    let training = Training::<f32>::new(device, &recipe, &train).unwrap();
+    let encoder = Encoder::new(device, &recipe, training.pretraining().network()).unwrap();
+    let features = encoder.features(&train, |_| Ok(())).unwrap();
+    let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
+    let fit = fit_head(device, &recipe.linear_eval, &features, &train.labels, &head, 0, |_, _| Ok(())).unwrap();
+    let accuracy = evaluate(device, &recipe.evaluate, encoder.inference(), &head, &test, 0, |_| Ok(())).unwrap();
+    (head.parameters().values().to_vec().unwrap(), fit, accuracy)
+}
+
+#[test]
+fn heads_and_attacks_give_the_bits_of_the_host() {
+    let (on_host, on_cuda) = (judge(&host()), judge(&fake_cuda::device()));
+    assert_eq!(on_host, on_cuda);
+}
