@@ -2,20 +2,16 @@
 // two numbers, the pixel rounded and what rounding left over; the filters see both, and the same filters twice: w x_hi + w x_lo = w x.
 // Eight channels, x_hi | x_lo | 0 0, are 16 bytes a pixel, as tensor cores like them.
 #include "rocl.cuh"
+#include "stem.cuh"
 
-constexpr int COLOURS = 3, CHANNELS = 8;
+using stem::CHANNELS;
+using stem::COLOURS;
 
 // y = x_hi | x_lo | 0 0 of the images, normalised by (x - mean) / deviation where these are given: x is [pixels, 3], y [pixels, 8].
 KERNEL(stem_images)(const Real* x, const Real* OPTIONAL mean, const Real* OPTIONAL deviation, T* y, int64_t pixels) {
     for_each(pixels, [=](int64_t pixel) {
-        Lanes<CHANNELS> parts = {};
-        for (int c = 0; c < COLOURS; ++c) {
-            Real value = x[pixel * COLOURS + c];
-            if (mean) value = (value - mean[c]) / deviation[c];
-            parts[c] = to_real(from_real<T>::convert(value));
-            parts[COLOURS + c] = value - parts[c];
-        }
-        store(y, At<CHANNELS>{pixel * CHANNELS}, parts);
+        auto value = stem::normalized(mean, deviation, [=](int c) { return x[pixel * COLOURS + c]; });
+        store(y, At<CHANNELS>{pixel * CHANNELS}, stem::parts(value));
     });
 }
 

@@ -1,9 +1,10 @@
 //! The supervised objective: cross-entropy of a classifier.
 
-use super::Objective;
+use super::{Objective, step_by_step};
 use crate::element::Element;
-use crate::nn::{Classifier, Inference};
-use crate::{Device, Result, Tensor, ops};
+use crate::nn::{Classifier, Inference, RowScaled};
+use crate::ops::{self, LinfStep};
+use crate::{Device, Result, Tensor};
 
 /// Cross-entropy of head(encoder(x)) against the labels, summed over the valid images of a batch.
 pub struct ClassifierObjective<'a, T: Element> {
@@ -48,16 +49,15 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
 
     /// For each image of `x`, `[n]`, whether the classifier gets it right (1) or not (0), after everything launched has finished.
     pub fn correct(&self, x: &Tensor<T::Real>) -> Result<Vec<i32>> {
-        self.evaluate(x, false)?;
+        self.evaluate(&self.model.forward(x)?, false)?;
         let mut correct = self.buffers.correct.rows(0..x.rows_len())?.to_vec()?;
         correct.truncate(self.valid);
         Ok(correct)
     }
 
-    fn evaluate(&self, x: &Tensor<T::Real>, with_gradient: bool) -> Result<()> {
-        let n = x.rows_len();
-        let features = self.model.forward(x)?;
-        let logits = self.head.forward(&features)?;
+    fn evaluate(&self, features: &Tensor<T>, with_gradient: bool) -> Result<()> {
+        let n = features.rows_len();
+        let logits = self.head.forward(features)?;
         let d_logits = if with_gradient { Some(self.head.d_logits(n)?) } else { None };
         // The sum, not the mean: an image's gradient does not depend on how full its batch is.
         let weight = self.valid as f64;
@@ -73,14 +73,32 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
             &self.buffers.loss,
         )
     }
+
+    /// The gradient of the loss by the features.
+    fn d_features(&self, features: &Tensor<T>) -> Result<RowScaled<T>> {
+        self.evaluate(features, true)?;
+        self.head.backward_input(&self.buffers.d_features.rows(0..features.rows_len())?)
+    }
 }
 
 impl<T: Element> Objective<T::Real> for ClassifierObjective<'_, T> {
     fn gradient(&mut self, x: &Tensor<T::Real>, gradient: &Tensor<T::Real>) -> Result<()> {
-        self.evaluate(x, true)?;
-        let n = x.rows_len();
-        let d_features = self.head.backward_input(&self.buffers.d_features.rows(0..n)?)?;
+        let d_features = self.d_features(&self.model.forward(x)?)?;
         self.model.backward(&d_features, gradient)
+    }
+
+    fn ascend(
+        &mut self,
+        step: &LinfStep<T::Real>,
+        steps: usize,
+        clean: &Tensor<T::Real>,
+        x: &Tensor<T::Real>,
+        gradient: &Tensor<T::Real>,
+    ) -> Result<()> {
+        if !self.model.steps_in_the_stem() {
+            return step_by_step(self, step, steps, clean, x, gradient);
+        }
+        self.model.ascend(step, steps, clean, x, |features| self.d_features(features))
     }
 
     fn loss(&self) -> &Tensor<T::Real> {

@@ -1,9 +1,10 @@
 //! The instance-wise objective of RoCL (section 3.2): dissimilarity of an image's embedding to that of its other view.
 
-use super::Objective;
+use super::{Objective, step_by_step};
 use crate::element::Element;
 use crate::loss::EmbeddingLoss;
-use crate::nn::{Inference, Projector};
+use crate::nn::{Inference, Projector, RowScaled};
+use crate::ops::LinfStep;
 use crate::{Device, Result, Tensor};
 
 /// Contrastive loss over [f(x), f(target)], as a function of x.
@@ -81,13 +82,15 @@ impl<'a, T: Element> InstanceObjective<'a, T> {
         self.projector.forward_into(&self.model.forward(images)?, embeddings)
     }
 
-    /// Loss over all embeddings, and the gradient of the first images, those of the last forward.
-    fn propagate_back(&self, d_images: &Tensor<T::Real>) -> Result<()> {
+    /// Loss over all embeddings, and the gradient of the features of the first `rows` images, those of the last forward.
+    fn d_features(&self, rows: usize) -> Result<RowScaled<T>> {
         let InstanceBuffers { embeddings, d_embeddings, loss, .. } = self.buffers;
-        let rows = d_images.rows_len();
         self.loss_function.evaluate(embeddings, 2, 1.0, d_embeddings, rows, loss)?;
-        let d_features = self.projector.backward_input(&d_embeddings.rows(0..rows)?)?;
-        self.model.backward(&d_features, d_images)
+        self.projector.backward_input(&d_embeddings.rows(0..rows)?)
+    }
+
+    fn propagate_back(&self, d_images: &Tensor<T::Real>) -> Result<()> {
+        self.model.backward(&self.d_features(d_images.rows_len())?, d_images)
     }
 }
 
@@ -106,6 +109,24 @@ impl<T: Element> Objective<T::Real> for InstanceObjective<'_, T> {
                 gradient.copy_from(&gradients.rows(0..*batch)?)
             }
         }
+    }
+
+    fn ascend(
+        &mut self,
+        step: &LinfStep<T::Real>,
+        steps: usize,
+        clean: &Tensor<T::Real>,
+        x: &Tensor<T::Real>,
+        gradient: &Tensor<T::Real>,
+    ) -> Result<()> {
+        let InstanceBuffers { batch, embeddings, both, .. } = self.buffers;
+        if both.is_some() || !self.model.steps_in_the_stem() {
+            return step_by_step(self, step, steps, clean, x, gradient);
+        }
+        self.model.ascend(step, steps, clean, x, |features| {
+            self.projector.forward_into(features, &embeddings.rows(0..*batch)?)?;
+            self.d_features(*batch)
+        })
     }
 
     fn loss(&self) -> &Tensor<T::Real> {

@@ -12,6 +12,7 @@ pub use instance::{InstanceBuffers, InstanceObjective};
 pub use pgd::{LinfPgd, RandomStart};
 
 use crate::element::Real;
+use crate::ops::{self, LinfStep};
 use crate::{Result, Tensor};
 
 /// What an attack increases.
@@ -19,8 +20,29 @@ pub trait Objective<R: Real> {
     /// Evaluates the loss at `x` (`[n, 32, 32, 3]`) and writes its gradient. The loss stays on the device, in [`Objective::loss`].
     fn gradient(&mut self, x: &Tensor<R>, gradient: &Tensor<R>) -> Result<()>;
 
+    /// Moves `x` in place by `steps` steps around `clean`, each along the gradient at where the one before it led. `gradient` has room for one
+    /// gradient, and holds nothing of use afterwards: an objective may have a way to step without storing it.
+    fn ascend(&mut self, step: &LinfStep<R>, steps: usize, clean: &Tensor<R>, x: &Tensor<R>, gradient: &Tensor<R>) -> Result<()> {
+        step_by_step(self, step, steps, clean, x, gradient)
+    }
+
     /// The loss of the last evaluation, `[1]`.
     fn loss(&self) -> &Tensor<R>;
+}
+
+/// [`Objective::ascend`] by gradients that are stored.
+fn step_by_step<R: Real, O: Objective<R> + ?Sized>(
+    objective: &mut O,
+    step: &LinfStep<R>,
+    steps: usize,
+    clean: &Tensor<R>,
+    x: &Tensor<R>,
+    gradient: &Tensor<R>,
+) -> Result<()> {
+    (0..steps).try_for_each(|_| {
+        objective.gradient(x, gradient)?;
+        ops::pgd_linf_step(x, gradient, clean, step.size, step.radius)
+    })
 }
 
 /// A way to perturb images.

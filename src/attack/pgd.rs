@@ -2,7 +2,8 @@
 
 use super::{Attack, Objective};
 use crate::element::Real;
-use crate::{Device, Result, Tensor, ops};
+use crate::ops::{self, LinfStep};
+use crate::{Device, Result, Tensor};
 
 /// A uniformly random start within the ball; the noise is a pure function of seed, stream and the step counter of `clock`.
 pub struct RandomStart {
@@ -16,8 +17,7 @@ pub struct RandomStart {
 
 /// `steps` steps of x ← Π(x + α·sign ∇), where Π projects onto the `epsilon`-ball around the clean image and onto [0, 1].
 pub struct LinfPgd<R: Real> {
-    epsilon: R,
-    step_size: R,
+    step: LinfStep<R>,
     steps: usize,
     random_start: Option<RandomStart>,
     gradient: Tensor<R>,
@@ -34,23 +34,26 @@ impl<R: Real> LinfPgd<R> {
         random_start: Option<RandomStart>,
     ) -> Result<Self> {
         let gradient = Tensor::zeros(device, [max_batch, 32, 32, 3])?;
-        Ok(Self { epsilon: R::from_f64(epsilon), step_size: R::from_f64(step_size), steps, random_start, gradient })
+        let step = LinfStep { size: R::from_f64(step_size), radius: R::from_f64(epsilon) };
+        Ok(Self { step, steps, random_start, gradient })
     }
 
     /// One step, in place: evaluates the objective at `x` and moves it.
     pub fn step(&self, clean: &Tensor<R>, objective: &mut dyn Objective<R>, x: &Tensor<R>) -> Result<()> {
-        let gradient = self.gradient.rows(0..x.rows_len())?;
-        objective.gradient(x, &gradient)?;
-        ops::pgd_linf_step(x, &gradient, clean, self.step_size, self.epsilon)
+        self.ascend(1, clean, objective, x)
+    }
+
+    fn ascend(&self, steps: usize, clean: &Tensor<R>, objective: &mut dyn Objective<R>, x: &Tensor<R>) -> Result<()> {
+        objective.ascend(&self.step, steps, clean, x, &self.gradient.rows(0..x.rows_len())?)
     }
 }
 
 impl<R: Real> Attack<R> for LinfPgd<R> {
     fn perturb(&self, clean: &Tensor<R>, objective: &mut dyn Objective<R>, x: &Tensor<R>) -> Result<()> {
         match &self.random_start {
-            Some(RandomStart { seed, stream, clock }) => ops::random_start(clean, self.epsilon, *seed, *stream, clock, x)?,
+            Some(RandomStart { seed, stream, clock }) => ops::random_start(clean, self.step.radius, *seed, *stream, clock, x)?,
             None => x.copy_from(clean)?,
         }
-        (0..self.steps).try_for_each(|_| self.step(clean, objective, x))
+        self.ascend(self.steps, clean, objective, x)
     }
 }

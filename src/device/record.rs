@@ -76,6 +76,17 @@ pub fn record(work: impl FnOnce() -> Result<()>) -> Result<Vec<Call>> {
     done.map(|()| calls)
 }
 
+/// Launches, and notes how much arithmetic that one launch is.
+pub(crate) fn computing(flops: u64, launch: impl FnOnce() -> Result<()>) -> Result<()> {
+    launch()?;
+    CALLS.with_borrow_mut(|calls| {
+        if let Some(call) = calls.as_mut().and_then(|calls| calls.last_mut()) {
+            call.flops = flops;
+        }
+    });
+    Ok(())
+}
+
 /// Notes a call while recording.
 pub(crate) fn note(call: impl FnOnce() -> Call) {
     // Built outside the borrow: a call may be described by code that looks here itself.

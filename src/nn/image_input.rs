@@ -40,12 +40,21 @@ impl<T: Element> ImageInput<T> {
         Ok(Self { buffer: buffered.then(buffer).transpose()?, normalization })
     }
 
+    /// Whether the stem reads something other than the very same tensors.
+    pub fn is_buffered(&self) -> bool {
+        self.buffer.is_some()
+    }
+
+    /// Mean and standard deviation, where images are normalised.
+    pub fn statistics(&self) -> Option<[&Tensor<T::Real>; 2]> {
+        self.normalization.as_ref().map(|ChannelStatistics { mean, std }| [mean, std])
+    }
+
     /// The images as the stem reads them: (x − mean)/std.
     pub fn store(&self, images: &Tensor<T::Real>) -> Result<Tensor<T>> {
         let stored = self.gradient_space(images)?;
-        let statistics = self.normalization.as_ref().map(|ChannelStatistics { mean, std }| [mean, std]);
-        match statistics {
-            _ if T::NARROW => ops::stem_images(images, statistics, &stored)?,
+        match self.statistics() {
+            statistics if T::NARROW => ops::stem_images(images, statistics, &stored)?,
             Some([mean, std]) => ops::normalize(images, mean, std, &stored)?,
             None => {}
         }

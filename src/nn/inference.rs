@@ -14,7 +14,7 @@ use super::staging::RowScaled;
 use super::stem_filter::StemFilter;
 use super::topology::{BlockSpec, ConvSpec, Topology};
 use crate::element::Element;
-use crate::ops::{self, BnParameters, BnRunning, Epilogue};
+use crate::ops::{self, BnParameters, BnRunning, Epilogue, LinfStep, StemStep};
 use crate::{Device, Result, Tensor};
 
 /// A convolution with its batch normalisation, and their output.
@@ -229,7 +229,12 @@ impl<T: Element> Inference<T> {
 
     /// Features `[n, features]` of the images `[n, 32, 32, 3]`, whose pixels are in [0, 1].
     pub fn forward(&self, images: &Tensor<T::Real>) -> Result<Tensor<T>> {
-        let mut h = self.stem.forward(&self.input.store(images)?, None, true)?;
+        self.forward_stored(&self.input.store(images)?)
+    }
+
+    /// Features of images as the stem reads them.
+    fn forward_stored(&self, images: &Tensor<T>) -> Result<Tensor<T>> {
+        let mut h = self.stem.forward(images, None, true)?;
         for block in &self.blocks {
             h = block.forward(&h)?;
         }
@@ -240,7 +245,13 @@ impl<T: Element> Inference<T> {
 
     /// Gradient of the images of the last forward, from that of their features; each image's is independent of the others'.
     pub fn backward(&self, d_features: &RowScaled<T>, d_images: &Tensor<T::Real>) -> Result<()> {
-        let RowScaled { values: d_features, unscale } = d_features;
+        let gradient = self.backward_to_stem(&d_features.values)?;
+        self.stem.backward(&gradient, None, None, &self.input.gradient_space(d_images)?)?;
+        self.input.deliver_gradient(d_features.unscale.as_ref(), d_images)
+    }
+
+    /// The gradient of the stem's output, behind its rectifier.
+    fn backward_to_stem(&self, d_features: &Tensor<T>) -> Result<Tensor<T>> {
         let outputs = self.stage_outputs(d_features.rows_len())?;
         let last = &outputs[self.blocks.len()];
         let (mut gradient, mut at) = (self.scratch.get(0, last.shape())?, 0);
@@ -248,8 +259,33 @@ impl<T: Element> Inference<T> {
         for (block, input) in self.blocks.iter().zip(&outputs).rev() {
             (gradient, at) = block.backward(input, &gradient, at, &self.scratch)?;
         }
-        self.stem.backward(&gradient, None, None, &self.input.gradient_space(d_images)?)?;
-        self.input.deliver_gradient(unscale.as_ref(), d_images)
+        Ok(gradient)
+    }
+
+    /// Whether [`Inference::ascend`] is the way to step: on a GPU, where the gradient of the images then never reaches memory. A CPU's own convolution
+    /// is faster than that kernel.
+    pub fn steps_in_the_stem(&self) -> bool {
+        !self.pooled.device().is_host() && matches!(self.stem.norm, Norm::Folded { .. })
+    }
+
+    /// Moves the images `x` (`[n, 32, 32, 3]`) in place by `steps` steps of PGD around `clean`; `d_features` has the gradient of what they are to ascend, by
+    /// the features that it is given.
+    pub fn ascend(
+        &self,
+        step: &LinfStep<T::Real>,
+        steps: usize,
+        clean: &Tensor<T::Real>,
+        x: &Tensor<T::Real>,
+        d_features: impl Fn(&Tensor<T>) -> Result<RowScaled<T>>,
+    ) -> Result<()> {
+        let stored = self.input.store(x)?;
+        for remaining in (0..steps).rev() {
+            let dy = self.backward_to_stem(&d_features(&self.forward_stored(&stored)?)?.values)?;
+            let next = (remaining > 0 && self.input.is_buffered()).then_some(&stored);
+            let stem = StemStep { dy: &dy, filter: self.stem.filter(), next, statistics: self.input.statistics() };
+            ops::stem_pgd_step(&stem, clean, step, x)?;
+        }
+        Ok(())
     }
 
     /// The activations after the stem and after each of the four layers, of the last forward over `n` images.

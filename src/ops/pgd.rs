@@ -5,6 +5,16 @@ use crate::device::launch::{self, Work};
 use crate::element::Real;
 use crate::{Result, Tensor};
 
+/// The sizes of a step of PGD in the L∞ ball: x ← Π(x + `size`·sign ∇), where Π projects onto the `radius`-ball around the clean image and onto [0, 1]; in units of the pixel
+/// range [0, 1].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinfStep<R> {
+    /// α.
+    pub size: R,
+    /// ε.
+    pub radius: R,
+}
+
 /// One L∞ step, in place: x ← Π(x + `step_size`·sign(∇)), where Π clamps to [0, 1] and to the `epsilon`-ball around `clean`
 /// (RoCL, Algorithm 1). All tensors have one shape; pixels are in [0, 1].
 pub fn pgd_linf_step<R: Real>(x: &Tensor<R>, gradient: &Tensor<R>, clean: &Tensor<R>, step_size: R, epsilon: R) -> Result<()> {

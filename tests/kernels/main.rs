@@ -28,3 +28,4 @@ mod readme;
 mod reduce;
 mod scale;
 mod stem;
+mod stem_pgd;
