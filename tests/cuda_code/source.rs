@@ -24,12 +24,16 @@ impl Source {
         self.parameters.iter().any(|parameter| words(parameter).any(|word| word == "T"))
     }
 
-    /// How many floating-point arguments the body moves as vectors, by calling `load` or `store` on them.
+    /// How many floating-point arguments the body moves as vectors, by calling `load` or `store` on them. Of what is loaded at a position with a
+    /// number of lanes of its own, `At<N>`, the compiler leaves out the lanes that are not used.
     pub fn vectors_by(&self, operation: &str) -> usize {
         let floating = self.parameters.iter().filter(|p| p.contains('*') && words(p).any(|word| word == "T" || word == "Real"));
         let calls = |name: &str| {
             let call = format!("{operation}({name}, ");
-            self.body.match_indices(&call).any(|(at, _)| !self.body[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+            self.body.match_indices(&call).any(|(at, _)| {
+                let whole_word = !self.body[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                whole_word && !(operation == "load" && self.body[at + call.len()..].starts_with("At<"))
+            })
         };
         floating.filter(|p| words(p).last().is_some_and(calls)).count()
     }
