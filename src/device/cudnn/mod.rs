@@ -4,6 +4,7 @@
 //! epilogue a plan computes depends on what engines there are ([`Plan::pattern`]); the rest is for the caller to run. Plans can also be made for
 //! a card that is only described, and are then all that a real one is, but for being run.
 
+mod card;
 mod descriptor;
 mod engine;
 mod graph;
@@ -17,11 +18,14 @@ mod target;
 mod tensor;
 mod tune;
 
+pub use card::{CARDS, DescribedCard};
 pub use engine::EngineChoice;
 pub use graph::Role;
 pub use plan::Plan;
 pub use problem::{Form, Operation, Pattern, Problem};
 pub use record::{Record, RecordedPlan};
+#[doc(hidden)]
+pub use target::Simulation;
 
 use crate::{Error, Result};
 use engine::{EngineConfig, Heuristics};
@@ -59,7 +63,14 @@ impl Cudnn {
     /// [`Error::Device`] when there is no cuDNN 9, or it does not like the description.
     pub fn for_described_card(card: &str, properties: &str) -> Result<Self> {
         let library = Library::load()?;
-        Ok(Self::new(library, Target::described(library, properties)?, card))
+        Ok(Self::new(library, Target::described(library, properties, None)?, card))
+    }
+
+    /// As [`for_described_card`](Self::for_described_card), with something that runs the plans: for tests without a GPU.
+    #[doc(hidden)]
+    pub fn simulated(card: &str, properties: &str, simulation: Box<Simulation>) -> Result<Self> {
+        let library = Library::load()?;
+        Ok(Self::new(library, Target::described(library, properties, Some(simulation))?, card))
     }
 
     fn new(library: &'static Library, target: Target, card: &str) -> Self {

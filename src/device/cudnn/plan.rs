@@ -93,6 +93,9 @@ impl Plan {
     /// it, and it lives, until the work is done. The result and the workspace overlap nothing.
     pub unsafe fn run(&self, stream: CUstream, operands: &[(Role, u64)], workspace: Workspace) -> Result<()> {
         self.check(operands, workspace)?;
+        if let Some(simulation) = self.target.simulation() {
+            return simulation(self, stream, operands);
+        }
         let ids: Vec<i64> = operands.iter().map(|(role, _)| role.id()).collect();
         let addresses: Vec<*mut c_void> = operands.iter().map(|&(_, address)| address as *mut c_void).collect();
         let operands = Draft::new(self.library, Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
