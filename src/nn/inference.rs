@@ -12,13 +12,15 @@ use super::resnet::{Block, ConvBn};
 use super::scratch::Scratch;
 use super::topology::{BlockSpec, ConvSpec, Topology};
 use crate::element::Element;
-use crate::ops::{self, BnParameters, BnRunning, Epilogue};
+use crate::ops::{self, BnParameters, BnRunning, DgradFilters, Epilogue};
 use crate::{Device, Result, Tensor};
 
 /// A convolution with its batch normalisation, and their output.
 struct Unit<T: Element> {
     spec: ConvSpec,
     filter: Tensor<T>,
+    /// The filters as a GPU's library may want them on the way back.
+    turned: Option<Tensor<T>>,
     norm: Norm<T>,
     out: Tensor<T>,
 }
@@ -63,21 +65,28 @@ impl<T: Element> Unit<T> {
             Norm::Layer(Box::new(Layer { gamma, beta, mean, var, between: output()? }))
         };
         let filter = Tensor::zeros(device, [spec.k, spec.r, spec.r, spec.c])?;
-        Ok(Self { filter, norm, out: output()?, spec: spec.clone() })
+        Ok(Self { filter, turned: None, norm, out: output()?, spec: spec.clone() })
+    }
+
+    /// The first of a block, whose gradient meets that of the block's other branch.
+    fn first(device: &Device, spec: &ConvSpec, max_batch: usize, folded: bool) -> Result<Self> {
+        let turned = ops::room_for_turned_filter(device, &spec.shape(max_batch), true, true)?;
+        Ok(Self { turned, ..Self::new(device, spec, max_batch, folded)? })
     }
 
     fn copy_from(&self, from: &ConvBn<T>) -> Result<()> {
         let (affine, running) = (from.bn.affine(), from.bn.running());
         match &self.norm {
-            Norm::Folded { bias } => ops::bn_fold(&from.conv.filter.value, affine, running, EPSILON, &self.filter, bias),
+            Norm::Folded { bias } => ops::bn_fold(&from.conv.filter.value, affine, running, EPSILON, &self.filter, bias)?,
             Norm::Layer(layer) => {
                 self.filter.copy_from(&from.conv.filter.working)?;
                 layer.gamma.copy_from(affine.gamma)?;
                 layer.beta.copy_from(affine.beta)?;
                 layer.mean.copy_from(running.mean)?;
-                layer.var.copy_from(running.var)
+                layer.var.copy_from(running.var)?;
             }
         }
+        self.turned.as_ref().map_or(Ok(()), |turned| ops::turn_filter(&self.filter, turned))
     }
 
     fn output(&self, n: usize) -> Result<Tensor<T>> {
@@ -109,7 +118,8 @@ impl<T: Element> Unit<T> {
                 d_conv
             }
         };
-        ops::conv_dgrad(&d_conv, &self.filter, self.spec.stride, self.spec.pad(), residual, mask, dx)
+        let filters = DgradFilters { filter: &self.filter, turned: self.turned.as_ref() };
+        ops::conv_dgrad(&d_conv, filters, self.spec.stride, self.spec.pad(), residual, mask, dx)
     }
 }
 
@@ -121,8 +131,11 @@ struct InferenceBlock<T: Element> {
 impl<T: Element> InferenceBlock<T> {
     fn new(device: &Device, spec: &BlockSpec, max_batch: usize, folded: bool) -> Result<Self> {
         let unit = |spec: &ConvSpec| Unit::new(device, spec, max_batch, folded);
+        let one = |(index, spec): (usize, &ConvSpec)| {
+            if index == 0 { Unit::first(device, spec, max_batch, folded) } else { unit(spec) }
+        };
         Ok(Self {
-            units: spec.units.iter().map(unit).collect::<Result<_>>()?,
+            units: spec.units.iter().enumerate().map(one).collect::<Result<_>>()?,
             shortcut: spec.shortcut.as_ref().map(unit).transpose()?,
         })
     }

@@ -13,6 +13,7 @@ mod cast;
 mod clock;
 mod conv_direct;
 mod cross_entropy;
+mod filter;
 mod image;
 mod layout;
 mod normalize;

@@ -13,6 +13,7 @@ mod staging;
 
 use super::launch::{self, Kernel, Work};
 use super::memory::Usage;
+use super::workspace::Workspace;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
@@ -61,6 +62,8 @@ pub struct Cuda {
     libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     /// The workspace the libraries share is the last of these. The smaller ones before it stay: captured graphs know their addresses.
     workspaces: RefCell<Vec<Allocation>>,
+    /// By purpose; the last of each is lent out.
+    scratch: RefCell<HashMap<&'static str, Vec<Rc<Allocation>>>>,
     stream: Arc<CudaStream>,
 }
 
@@ -95,6 +98,7 @@ impl Cuda {
             capturing: Cell::default(),
             libraries: RefCell::default(),
             workspaces: RefCell::default(),
+            scratch: RefCell::default(),
             stream,
         })
     }
@@ -139,19 +143,20 @@ impl Cuda {
         Ok(library)
     }
 
-    /// The address of at least `bytes` of memory that all library calls share, one after the other.
+    /// At least `bytes` of memory that all library calls share, one after the other.
     ///
     /// # Errors
     /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
-    pub fn workspace(&self, bytes: usize) -> Result<u64> {
+    pub fn workspace(&self, bytes: usize) -> Result<Workspace> {
+        let lend = |allocation: &Allocation| Workspace { address: allocation.address(), bytes: allocation.bytes() };
         let mut workspaces = self.workspaces.borrow_mut();
         if let Some(last) = workspaces.last().filter(|last| last.bytes() >= bytes) {
-            return Ok(last.address());
+            return Ok(lend(last));
         }
         let allocation = self.allocate(bytes)?;
-        let address = allocation.address();
+        let workspace = lend(&allocation);
         workspaces.push(allocation);
-        Ok(address)
+        Ok(workspace)
     }
 
     /// Waits until everything launched has finished, and reports what failed.
