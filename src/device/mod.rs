@@ -8,6 +8,7 @@ pub mod cublas;
 pub mod cuda;
 pub mod cudnn;
 mod dry;
+mod engines;
 mod environment;
 pub mod gpu_code;
 mod graph;

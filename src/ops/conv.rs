@@ -34,6 +34,7 @@ pub fn conv_fprop<T: Element>(
         conv_direct_fprop(x, filter, stride, pad, y)?;
         return finish(epilogue, y);
     }
+    conv::tune_fprop(&shape, x, filter, epilogue, y, |left| finish(left, y))?;
     let left = conv::fprop(&shape, x, filter, epilogue, y)?;
     finish(left, y)
 }
@@ -60,11 +61,9 @@ pub fn conv_dgrad<'a, T: Element>(
         conv_direct_dgrad(dy, filters.filter, stride, pad, dx)?;
         return finish_gradient(epilogue, dx);
     }
-    let filter = if conv::turns_filter::<T>(dx.device(), &shape, residual.is_some(), mask.is_some())? {
-        filters.turned_now(&shape)?
-    } else {
-        filters.filter.clone()
-    };
+    let form = |turned| if turned { filters.turned_now(&shape) } else { Ok(filters.filter.clone()) };
+    conv::tune_dgrad(&shape, dy, form, epilogue, dx, |left| finish_gradient(left, dx))?;
+    let filter = form(conv::turns_filter::<T>(dx.device(), &shape, residual.is_some(), mask.is_some())?)?;
     let left = conv::dgrad(&shape, dy, &filter, epilogue, dx)?;
     finish_gradient(left, dx)
 }
@@ -84,6 +83,7 @@ pub fn conv_wgrad<T: Element>(
     if dw.device().convolves_directly() {
         return conv_direct_wgrad(x, dy, stride, pad, accumulate, dw);
     }
+    conv::tune_wgrad(&shape, x, dy, accumulate, dw)?;
     match conv::gradient::<T>(dw.device(), &shape, accumulate)? {
         Gradient::Itself => conv::wgrad(&shape, x, dy, accumulate, dw),
         Gradient::Wide(gradient) => {

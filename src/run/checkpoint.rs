@@ -49,6 +49,8 @@ pub struct Meta {
     pub seed: u64,
     /// Name of the data set.
     pub data: String,
+    /// Which engines of cuDNN's computed the run's convolutions, as JSON; absent where none did.
+    pub engines: Option<String>,
     /// Version of the engine that wrote the file.
     pub engine: String,
 }
@@ -56,11 +58,21 @@ pub struct Meta {
 impl Meta {
     /// The metadata of a checkpoint of this engine, at the start of a run.
     pub fn new(kind: Kind, recipe: String, seed: u64, data: impl Into<String>) -> Self {
-        Self { kind, recipe, epoch: 0, step: 0, seed, data: data.into(), engine: env!("CARGO_PKG_VERSION").to_owned() }
+        Self {
+            kind,
+            recipe,
+            epoch: 0,
+            step: 0,
+            seed,
+            data: data.into(),
+            engines: None,
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 
     fn to_strings(&self) -> BTreeMap<&'static str, String> {
-        BTreeMap::from([
+        let engines = self.engines.clone().map(|engines| ("engines", engines));
+        let strings = [
             ("format", "rocl".to_owned()),
             ("schema", SCHEMA.to_string()),
             ("kind", self.kind.name().to_owned()),
@@ -70,7 +82,8 @@ impl Meta {
             ("seed", self.seed.to_string()),
             ("data", self.data.clone()),
             ("engine", self.engine.clone()),
-        ])
+        ];
+        strings.into_iter().chain(engines).collect()
     }
 }
 
@@ -290,6 +303,7 @@ impl Checkpoint {
             step: number("step")?,
             seed: number("seed")?,
             data: text("data")?.clone(),
+            engines: strings.get("engines").cloned(),
             engine: text("engine")?.clone(),
         };
         let entries = tensors.iter().map(|(name, view)| {

@@ -13,3 +13,4 @@ mod memory;
 mod plan_interpreter;
 mod recipes;
 mod seams;
+mod tuning;

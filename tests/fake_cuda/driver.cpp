@@ -320,6 +320,12 @@ EXPORT CUresult cuEventRecord(Event* event, Stream* stream) {
     *event = {stream, stream->end()};
     return SUCCESS;
 }
+// A thing to do takes a millisecond.
+EXPORT CUresult cuEventElapsedTime(float* milliseconds, Event* start, Event* end) {
+    MAY_FAIL;
+    *milliseconds = (float)(end->position - start->position);
+    return SUCCESS;
+}
 EXPORT CUresult cuEventSynchronize(Event* event) { return event->stream ? event->stream->wait(event->position) : SUCCESS; }
 
 EXPORT CUresult cuModuleLoadData(Module** module, const void*) {

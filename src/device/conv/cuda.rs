@@ -24,13 +24,13 @@ fn plan<T: Element>(cuda: &Cuda, operation: Operation, shape: &ConvShape) -> Res
 }
 
 impl<T: Element> Epilogue<'_, T> {
-    fn operation(&self) -> Operation {
+    pub(super) fn operation(&self) -> Operation {
         Operation::Fprop { bias: self.bias.is_some(), residual: self.residual.is_some(), relu: self.relu }
     }
 }
 
 impl<T: Element> DgradEpilogue<'_, T> {
-    fn operation(&self) -> Operation {
+    pub(super) fn operation(&self) -> Operation {
         Operation::Dgrad { residual: self.residual.is_some(), mask: self.mask.is_some() }
     }
 }
@@ -41,9 +41,13 @@ pub(super) fn fprop_epilogue<'a, T: Element>(
     shape: &ConvShape,
     epilogue: Epilogue<'a, T>,
 ) -> Result<Split<Epilogue<'a, T>>> {
-    let Operation::Fprop { bias, residual, relu } = plan::<T>(cuda, epilogue.operation(), shape)?.pattern().computes else {
-        return Err(foreign_plan());
-    };
+    let plan = plan::<T>(cuda, epilogue.operation(), shape)?;
+    split_fprop(&plan, epilogue)
+}
+
+/// As much of `epilogue`, which it was made for, as a plan computes.
+pub(super) fn split_fprop<'a, T: Element>(plan: &Plan, epilogue: Epilogue<'a, T>) -> Result<Split<Epilogue<'a, T>>> {
+    let Operation::Fprop { bias, residual, relu } = plan.pattern().computes else { return Err(foreign_plan()) };
     let part = |bias, residual, relu| Epilogue {
         bias: epilogue.bias.filter(|_| bias),
         residual: epilogue.residual.filter(|_| residual),
@@ -58,9 +62,13 @@ pub(super) fn dgrad_epilogue<'a, T: Element>(
     shape: &ConvShape,
     epilogue: DgradEpilogue<'a, T>,
 ) -> Result<Split<DgradEpilogue<'a, T>>> {
-    let Operation::Dgrad { residual, mask } = plan::<T>(cuda, epilogue.operation(), shape)?.pattern().computes else {
-        return Err(foreign_plan());
-    };
+    let plan = plan::<T>(cuda, epilogue.operation(), shape)?;
+    split_dgrad(&plan, epilogue)
+}
+
+/// As [`split_fprop`].
+pub(super) fn split_dgrad<'a, T: Element>(plan: &Plan, epilogue: DgradEpilogue<'a, T>) -> Result<Split<DgradEpilogue<'a, T>>> {
+    let Operation::Dgrad { residual, mask } = plan.pattern().computes else { return Err(foreign_plan()) };
     let part =
         |residual, mask| DgradEpilogue { residual: epilogue.residual.filter(|_| residual), mask: epilogue.mask.filter(|_| mask) };
     Ok(Split { fused: part(residual, mask), left: part(!residual, !mask) })
@@ -87,14 +95,23 @@ pub(crate) enum Gradient<T: Element> {
 }
 
 pub(super) fn gradient<T: Element>(cuda: &Rc<Cuda>, shape: &ConvShape, accumulate: bool) -> Result<Gradient<T>> {
-    let asked = Operation::Wgrad { accumulate };
-    let Pattern { computes, form } = plan::<T>(cuda, asked, shape)?.pattern();
-    let dims = [shape.k, shape.r, shape.s, shape.c];
+    let plan = plan::<T>(cuda, Operation::Wgrad { accumulate }, shape)?;
+    gradient_of(cuda, &plan)
+}
+
+/// Where a plan writes the filters' gradient.
+pub(super) fn gradient_of<T: Element>(cuda: &Rc<Cuda>, plan: &Plan) -> Result<Gradient<T>> {
+    let (Problem { operation, shape, .. }, Pattern { computes, form }) = (plan.problem(), plan.pattern());
     Ok(match form {
-        Form::NarrowGradient => Gradient::Narrow(scratch(cuda, "narrow gradient", dims)?),
-        _ if computes == asked => Gradient::Itself,
-        _ => Gradient::Wide(scratch(cuda, "wide gradient", dims)?),
+        Form::NarrowGradient => Gradient::Narrow(scratch(cuda, "narrow gradient", [shape.k, shape.r, shape.s, shape.c])?),
+        _ if computes == *operation => Gradient::Itself,
+        _ => Gradient::Wide(wide_gradient::<T>(cuda, shape)?),
     })
+}
+
+/// Memory for a gradient of the filters until the next convolution: `[k, r, s, c]`.
+pub(super) fn wide_gradient<T: Element>(cuda: &Rc<Cuda>, shape: &ConvShape) -> Result<Tensor<T::Real>> {
+    scratch(cuda, "wide gradient", [shape.k, shape.r, shape.s, shape.c])
 }
 
 /// As much of `epilogue` as [`fprop_epilogue`] says.
@@ -106,9 +123,22 @@ pub(super) fn fprop<T: Element>(
     epilogue: Epilogue<T>,
     y: &Tensor<T>,
 ) -> Result<()> {
+    let plan = plan::<T>(cuda, epilogue.operation(), shape)?;
+    run_fprop(cuda, &plan, x, filter, epilogue, y)
+}
+
+/// A plan that was made for this epilogue.
+pub(super) fn run_fprop<T: Element>(
+    cuda: &Rc<Cuda>,
+    plan: &Plan,
+    x: &Tensor<T>,
+    filter: &Tensor<T>,
+    epilogue: Epilogue<T>,
+    y: &Tensor<T>,
+) -> Result<()> {
     let operands = Operands { image: x.address(), filter: filter.address(), output: y.address(), ..Operands::default() };
     let operands = Operands { bias: address(epilogue.bias), residual: address(epilogue.residual), ..operands };
-    run::<T>(cuda, epilogue.operation(), shape, operands)
+    run::<T>(cuda, plan, operands)
 }
 
 /// As much of `epilogue` as [`dgrad_epilogue`] says, with `filter` turned where [`turns_filter`] says so.
@@ -120,9 +150,22 @@ pub(super) fn dgrad<T: Element>(
     epilogue: DgradEpilogue<T>,
     dx: &Tensor<T>,
 ) -> Result<()> {
+    let plan = plan::<T>(cuda, epilogue.operation(), shape)?;
+    run_dgrad(cuda, &plan, dy, filter, epilogue, dx)
+}
+
+/// A plan that was made for this epilogue, with the filters in its form.
+pub(super) fn run_dgrad<T: Element>(
+    cuda: &Rc<Cuda>,
+    plan: &Plan,
+    dy: &Tensor<T>,
+    filter: &Tensor<T>,
+    epilogue: DgradEpilogue<T>,
+    dx: &Tensor<T>,
+) -> Result<()> {
     let operands = Operands { image: dx.address(), filter: filter.address(), output: dy.address(), ..Operands::default() };
     let operands = Operands { residual: address(epilogue.residual), mask: address(epilogue.mask), ..operands };
-    run::<T>(cuda, epilogue.operation(), shape, operands)
+    run::<T>(cuda, plan, operands)
 }
 
 /// `dw` is the address of what [`gradient`] says.
@@ -134,8 +177,13 @@ pub(super) fn wgrad<T: Element>(
     accumulate: bool,
     dw: u64,
 ) -> Result<()> {
-    let operands = Operands { image: x.address(), filter: dw, output: dy.address(), ..Operands::default() };
-    run::<T>(cuda, Operation::Wgrad { accumulate }, shape, operands)
+    let plan = plan::<T>(cuda, Operation::Wgrad { accumulate }, shape)?;
+    run_wgrad(cuda, &plan, x, dy, dw)
+}
+
+/// `dw` is the address of what [`gradient_of`] says of this plan.
+pub(super) fn run_wgrad<T: Element>(cuda: &Rc<Cuda>, plan: &Plan, x: &Tensor<T>, dy: &Tensor<T>, dw: u64) -> Result<()> {
+    run::<T>(cuda, plan, Operands { image: x.address(), filter: dw, output: dy.address(), ..Operands::default() })
 }
 
 /// Addresses by role; 0 where there is nothing.
@@ -153,9 +201,9 @@ fn address<T: Element>(tensor: Option<&Tensor<T>>) -> u64 {
     tensor.map_or(0, Tensor::address)
 }
 
-/// Runs the plan for `operation`, which takes of the operands what it wants.
-fn run<T: Element>(cuda: &Rc<Cuda>, operation: Operation, shape: &ConvShape, operands: Operands) -> Result<()> {
-    let plan = plan::<T>(cuda, operation, shape)?;
+/// Runs a plan, which takes of the operands what it wants.
+fn run<T: Element>(cuda: &Rc<Cuda>, plan: &Plan, operands: Operands) -> Result<()> {
+    let shape = plan.problem().shape;
     let zeros =
         if plan.roles().contains(&Role::Zeros) { scratch::<T, 1>(cuda, "zeros", [shape.k.max(shape.c)])?.address() } else { 0 };
     let of_role = |role: Role| match role {

@@ -3,6 +3,7 @@
 mod cuda;
 mod epilogue;
 mod shape;
+mod tune;
 
 use super::Device;
 use super::host::conv as host;
@@ -16,6 +17,7 @@ pub use shape::ConvShape;
 
 pub(crate) use cuda::Gradient;
 pub(super) use cuda::cudnn;
+pub(crate) use tune::{tune_dgrad, tune_fprop, tune_wgrad};
 
 /// Whether `device` wants the filters turned for [`dgrad`] where these follow the sum; see [`turn_filter`](crate::ops::turn_filter).
 pub(crate) fn turns_filter<T: Element>(device: &Device, shape: &ConvShape, residual: bool, mask: bool) -> Result<bool> {

@@ -3,6 +3,7 @@
 //! Nothing waits: launches, uploads and copies go onto the stream in program order. Only reading back, freeing memory and
 //! [`Cuda::synchronize`] wait for it. A kernel that fails is therefore noticed later than it was launched, at the next of these.
 
+mod clock;
 mod driver;
 mod functions;
 mod graph;
@@ -59,6 +60,7 @@ pub struct Cuda {
     /// The kernel that was launched last, for errors that are noticed later.
     last_kernel: Cell<Option<&'static str>>,
     capturing: Cell<bool>,
+    tunes: Cell<bool>,
     libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     /// The workspace the libraries share is the last of these. The smaller ones before it stay: captured graphs know their addresses.
     workspaces: RefCell<Vec<Allocation>>,
@@ -96,6 +98,7 @@ impl Cuda {
             staging,
             last_kernel: Cell::default(),
             capturing: Cell::default(),
+            tunes: Cell::default(),
             libraries: RefCell::default(),
             workspaces: RefCell::default(),
             scratch: RefCell::default(),
@@ -132,8 +135,7 @@ impl Cuda {
     /// # Errors
     /// Those of `open`, which is tried again next time.
     pub fn library<L: 'static>(&self, open: impl FnOnce(&Self) -> Result<L>) -> Result<Rc<L>> {
-        let found = self.libraries.borrow().get(&TypeId::of::<L>()).cloned();
-        if let Some(library) = found.and_then(|library| library.downcast::<L>().ok()) {
+        if let Some(library) = self.opened() {
             return Ok(library);
         }
         self.outside_capture("open a library")?;
@@ -141,6 +143,22 @@ impl Cuda {
         let library = Rc::new(open(self)?);
         self.libraries.borrow_mut().insert(TypeId::of::<L>(), library.clone());
         Ok(library)
+    }
+
+    /// The handle of type `L`, if it has been opened.
+    pub(super) fn opened<L: 'static>(&self) -> Option<Rc<L>> {
+        let found = self.libraries.borrow().get(&TypeId::of::<L>()).cloned();
+        found.and_then(|library| library.downcast::<L>().ok())
+    }
+
+    /// From now on engines are measured.
+    pub(super) fn start_tuning(&self) {
+        self.tunes.set(true);
+    }
+
+    /// Whether engines are to be measured now: not while a step is captured.
+    pub(super) fn tunes(&self) -> bool {
+        self.tunes.get() && !self.capturing.get()
     }
 
     /// At least `bytes` of memory that all library calls share, one after the other.

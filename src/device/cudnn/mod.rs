@@ -44,6 +44,8 @@ pub struct Cudnn {
     card: String,
     plans: RefCell<BTreeMap<Problem, Rc<Plan>>>,
     replayed: RefCell<BTreeMap<Problem, RecordedPlan>>,
+    /// The problems whose engines were measured, and the plans that served them before: captured graphs may use those.
+    tuned: RefCell<BTreeMap<Problem, Option<Rc<Plan>>>>,
     runtime_compilation: Cell<bool>,
 }
 
@@ -80,6 +82,7 @@ impl Cudnn {
             card: card.to_owned(),
             plans: RefCell::default(),
             replayed: RefCell::default(),
+            tuned: RefCell::default(),
             runtime_compilation: Cell::new(false),
         }
     }
@@ -127,9 +130,10 @@ impl Cudnn {
 
     /// The engines of all plans made so far.
     pub fn record(&self) -> Record {
-        let recorded =
-            |plan: &Rc<Plan>| RecordedPlan { problem: *plan.problem(), pattern: plan.pattern(), choice: plan.choice().clone() };
-        let plans = self.plans.borrow().values().map(recorded).collect();
+        self.record_of(self.plans.borrow().values().map(|plan| plan.recorded()).collect())
+    }
+
+    fn record_of(&self, plans: Vec<RecordedPlan>) -> Record {
         Record { schema: Record::SCHEMA, cudnn: self.version(), card: self.card.clone(), plans }
     }
 

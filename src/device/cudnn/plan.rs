@@ -5,6 +5,7 @@ use super::engine::{EngineChoice, EngineConfig};
 use super::graph::{Graph, Role};
 use super::library::{Library, Refusal};
 use super::problem::{Pattern, Problem};
+use super::record::RecordedPlan;
 use super::target::Target;
 use super::tensor::ALIGNMENT;
 use crate::device::Workspace;
@@ -65,6 +66,11 @@ impl Plan {
     /// The engine.
     pub fn choice(&self) -> &EngineChoice {
         &self.choice
+    }
+
+    /// What makes it again.
+    pub fn recorded(&self) -> RecordedPlan {
+        RecordedPlan { problem: self.problem, pattern: self.pattern, choice: self.choice.clone() }
     }
 
     /// The memory it needs besides its tensors.

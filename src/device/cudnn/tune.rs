@@ -4,6 +4,7 @@ use super::Cudnn;
 use super::engine::Heuristics;
 use super::plan::Plan;
 use super::problem::Problem;
+use super::record::Record;
 use crate::device::Arithmetic;
 use crate::{Error, Result};
 use std::rc::Rc;
@@ -12,8 +13,8 @@ use std::time::Duration;
 impl Cudnn {
     /// The fastest of at most `limit` engines for each graph that may serve `problem`, by `measure`, which from then on is the plan for it.
     ///
-    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock. A plan that was made before, or
-    /// that a record has chosen, is kept and not measured.
+    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock. What was measured before, or
+    /// a record has chosen, is kept.
     ///
     /// # Errors
     /// [`Error::Usage`] in `f32`, whose engines do not depend on measurements; as [`plan`](Self::plan), and those of `measure`.
@@ -23,8 +24,7 @@ impl Cudnn {
                 "convolutions in fp32 are not tuned, so that every run computes the same; tune tf32, fp16 or bf16".to_owned(),
             ));
         }
-        let known = self.plans.borrow().contains_key(&problem) || self.replayed.borrow().contains_key(&problem);
-        if known {
+        if self.tuned.borrow().contains_key(&problem) || self.replayed.borrow().contains_key(&problem) {
             return self.plan(problem);
         }
         problem.shape.check("cudnn", &[])?;
@@ -38,13 +38,18 @@ impl Cudnn {
                 }
             }
         }
-        match best {
-            None => self.plan(problem),
-            Some((_, plan)) => {
-                let plan = Rc::new(plan);
-                self.plans.borrow_mut().insert(problem, plan.clone());
-                Ok(plan)
-            }
-        }
+        // Where nothing could be measured the plan is the one that heuristics prefer, as it would be the next time.
+        let plan = best.map_or_else(|| self.plan(problem), |(_, plan)| Ok(Rc::new(plan)))?;
+        let before = self.plans.borrow_mut().insert(problem, plan.clone());
+        self.tuned.borrow_mut().insert(problem, before);
+        Ok(plan)
+    }
+
+    /// What was measured, or chosen by a record instead.
+    pub fn tuned(&self) -> Record {
+        let mut plans = self.replayed.borrow().clone();
+        let tuned = self.tuned.borrow();
+        plans.extend(tuned.keys().filter_map(|problem| Some((*problem, self.plans.borrow().get(problem)?.recorded()))));
+        self.record_of(plans.into_values().collect())
     }
 }
