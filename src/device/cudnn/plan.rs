@@ -4,7 +4,7 @@ use super::descriptor::{Attribute, Descriptor, Draft, Kind};
 use super::engine::{EngineChoice, EngineConfig};
 use super::graph::{Graph, Role};
 use super::library::{Library, Refusal};
-use super::problem::{Pattern, Problem};
+use super::problem::{Form, Pattern, Problem};
 use super::record::RecordedPlan;
 use super::target::Target;
 use super::tensor::ALIGNMENT;
@@ -66,6 +66,15 @@ impl Plan {
     /// The engine.
     pub fn choice(&self) -> &EngineChoice {
         &self.choice
+    }
+
+    /// How much of what was asked for it computes, for tables: `all`, `16-bit dw`, or the part.
+    pub fn extent(&self) -> String {
+        match self.pattern.form {
+            Form::NarrowGradient => "16-bit dw".to_owned(),
+            _ if self.pattern.computes == self.problem.operation => "all".to_owned(),
+            _ => self.pattern.computes.to_string(),
+        }
     }
 
     /// What makes it again.
