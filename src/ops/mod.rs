@@ -42,7 +42,7 @@ pub use linear::{linear, linear_dgrad, linear_wgrad};
 pub use normalize::{normalize, normalize_backward};
 pub use nt_xent::{NtXent, NtXentWorkspace, nt_xent};
 pub use optim::{AdamWSettings, CHUNK, ChunkTable, LarsSettings, LarsWorkspace, SgdSettings, adamw, lars, sgd};
-pub use pgd::pgd_linf_step;
+pub use pgd::{pgd_linf_step, pgd_linf_step_unfused};
 pub use pool::{average_pool, average_pool_backward};
 pub use random::random_start;
 pub use reduce::weighted_sum;

@@ -52,8 +52,10 @@ pub fn with_products(options: CudaOptions) -> Device {
     device
 }
 
+type Cost = Box<dyn Fn(&Plan) -> u32>;
+
 thread_local! {
-    static COST: RefCell<Box<dyn Fn(&Plan) -> u32>> = RefCell::new(Box::new(|_| 0));
+    static COST: RefCell<Cost> = RefCell::new(Box::new(|_| 0));
 }
 
 /// How many more things to do a plan costs than the one it is.

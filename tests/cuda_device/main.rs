@@ -4,6 +4,7 @@
 #[path = "../fake_cuda/mod.rs"]
 mod fake_cuda;
 
+mod benchmarks;
 mod convolutions;
 mod errors;
 mod graphs;

@@ -45,6 +45,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     print(title(&recipe, &device, precision))?;
     print(format!("\n{}", ladder_table(&rungs)))?;
+    if device.is_host() {
+        print("A CPU runs each step anew: the rung \"replayed as a graph\" is for GPUs.\n")?;
+    }
     print(variation_table(&variations).to_string().trim_end())
 }
 
