@@ -142,6 +142,17 @@ fn what_an_engine_leaves_is_measured_with_it() {
     assert_eq!(computes(2), Some(Operation::FPROP));
 }
 
+/// An engine that fails when it is run is passed over, as long as another does not.
+#[test]
+fn an_engine_that_fails_is_no_choice() {
+    let Some(device) = libraries::device(TF32) else { return };
+    fake_cuda::set("cuEventElapsedTime=1");
+    device.tune_engines::<f32>().unwrap();
+    train(&device, 1);
+    fake_cuda::set("");
+    assert_eq!(Some(choices(&device)), untuned(), "where nothing can be measured, heuristics decide");
+}
+
 #[test]
 fn only_a_gpu_in_another_precision_than_fp32_is_tuned() {
     let host = Device::host().unwrap();

@@ -8,12 +8,15 @@ use super::{ConvShape, DgradEpilogue, Epilogue, device_of};
 use crate::device::cudnn::{Form, Operation, Plan, Problem};
 use crate::device::{Arithmetic, Cuda, Device};
 use crate::element::Element;
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
 
 /// Engines that are timed for each graph: heuristics put the best among the first few.
 const CANDIDATES: usize = 6;
 /// Timed runs of each: a convolution takes some 0.1 ms, and an event is good to 0.5 µs.
 const RUNS: u32 = 10;
+
+/// More workspace than this is not worth a faster engine: it is kept for the whole run.
+const MOST_WORKSPACE: usize = 1 << 30;
 
 /// Of a convolution; `finish` runs what is left of its epilogue.
 pub(crate) fn tune_fprop<T: Element>(
@@ -90,5 +93,9 @@ fn tune<T: Element>(cuda: &Cuda, operation: Operation, shape: &ConvShape, run: i
         return Ok(());
     }
     let problem = Problem { operation, shape: *shape, arithmetic };
-    cuda::cudnn(cuda)?.tune(problem, CANDIDATES, |plan| cuda.time(RUNS, || run(plan))).map(drop)
+    let measure = |plan: &Plan| match plan.workspace_bytes() {
+        ..=MOST_WORKSPACE => cuda.time(RUNS, || run(plan)),
+        bytes => Err(Error::Device(format!("{plan} wants {bytes} bytes of workspace"))),
+    };
+    cuda::cudnn(cuda)?.tune(problem, CANDIDATES, measure).map(drop)
 }

@@ -62,7 +62,9 @@ pub struct Cuda {
     capturing: Cell<bool>,
     tunes: Cell<bool>,
     libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
-    /// The workspace the libraries share is the last of these. The smaller ones before it stay: captured graphs know their addresses.
+    /// Whether a graph has ever been captured: it knows the addresses of what its launches use.
+    has_graphs: Cell<bool>,
+    /// The workspace the libraries share is the last of these. Smaller ones before it stay if a graph may use them.
     workspaces: RefCell<Vec<Allocation>>,
     /// By purpose; the last of each is lent out.
     scratch: RefCell<HashMap<&'static str, Vec<Rc<Allocation>>>>,
@@ -100,6 +102,7 @@ impl Cuda {
             capturing: Cell::default(),
             tunes: Cell::default(),
             libraries: RefCell::default(),
+            has_graphs: Cell::default(),
             workspaces: RefCell::default(),
             scratch: RefCell::default(),
             stream,
@@ -170,6 +173,9 @@ impl Cuda {
         let mut workspaces = self.workspaces.borrow_mut();
         if let Some(last) = workspaces.last().filter(|last| last.bytes() >= bytes) {
             return Ok(lend(last));
+        }
+        if !self.has_graphs.get() {
+            workspaces.clear();
         }
         let allocation = self.allocate(bytes)?;
         let workspace = lend(&allocation);

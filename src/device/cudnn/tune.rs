@@ -13,11 +13,11 @@ use std::time::Duration;
 impl Cudnn {
     /// The fastest of at most `limit` engines for each graph that may serve `problem`, by `measure`, which from then on is the plan for it.
     ///
-    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock. What was measured before, or
-    /// a record has chosen, is kept.
+    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock; one that fails there is passed over.
+    /// What was measured before, or a record has chosen, is kept.
     ///
     /// # Errors
-    /// [`Error::Usage`] in `f32`, whose engines do not depend on measurements; as [`plan`](Self::plan), and those of `measure`.
+    /// [`Error::Usage`] in `f32`, whose engines do not depend on measurements; as [`plan`](Self::plan).
     pub fn tune(&self, problem: Problem, limit: usize, mut measure: impl FnMut(&Plan) -> Result<Duration>) -> Result<Rc<Plan>> {
         if problem.arithmetic == Arithmetic::F32 {
             return Err(Error::Usage(
@@ -32,7 +32,8 @@ impl Cudnn {
         for pattern in problem.patterns() {
             let graph = self.graph(&problem, &pattern)?;
             for candidate in self.candidates(problem, pattern, &graph, Heuristics::A)?.take(limit) {
-                let duration = measure(&candidate)?;
+                // An engine that fails, or wants more memory than there is, is no choice.
+                let Ok(duration) = measure(&candidate) else { continue };
                 if best.as_ref().is_none_or(|(least, _)| duration < *least) {
                     best = Some((duration, candidate));
                 }
