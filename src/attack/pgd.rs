@@ -21,8 +21,6 @@ pub struct LinfPgd<R: Real> {
     steps: usize,
     random_start: Option<RandomStart>,
     gradient: Tensor<R>,
-    /// Room for the signs, where a step is not fused.
-    direction: Option<Tensor<R>>,
 }
 
 impl<R: Real> LinfPgd<R> {
@@ -36,30 +34,14 @@ impl<R: Real> LinfPgd<R> {
         random_start: Option<RandomStart>,
     ) -> Result<Self> {
         let gradient = Tensor::zeros(device, [max_batch, 32, 32, 3])?;
-        let (epsilon, step_size) = (R::from_f64(epsilon), R::from_f64(step_size));
-        Ok(Self { epsilon, step_size, steps, random_start, gradient, direction: None })
-    }
-
-    /// The same attack to the same bits, with each step as a sequence of elementary operations, as a framework carries it out: for benchmarks.
-    ///
-    /// # Errors
-    /// [`crate::Error::Device`] when the device has no room for the signs.
-    pub fn unfused(self) -> Result<Self> {
-        let direction = Tensor::zeros(self.gradient.device(), self.gradient.shape())?;
-        Ok(Self { direction: Some(direction), ..self })
+        Ok(Self { epsilon: R::from_f64(epsilon), step_size: R::from_f64(step_size), steps, random_start, gradient })
     }
 
     /// One step, in place: evaluates the objective at `x` and moves it.
     pub fn step(&self, clean: &Tensor<R>, objective: &mut dyn Objective<R>, x: &Tensor<R>) -> Result<()> {
         let gradient = self.gradient.rows(0..x.rows_len())?;
         objective.gradient(x, &gradient)?;
-        match &self.direction {
-            None => ops::pgd_linf_step(x, &gradient, clean, self.step_size, self.epsilon),
-            Some(direction) => {
-                let direction = direction.rows(0..x.rows_len())?;
-                ops::pgd_linf_step_unfused(x, &gradient, clean, self.step_size, self.epsilon, &direction)
-            }
-        }
+        ops::pgd_linf_step(x, &gradient, clean, self.step_size, self.epsilon)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The run that is measured: a recipe's, on images of noise.
 
+use super::unfused_pgd::UnfusedPgd;
 use crate::data::Dataset;
 use crate::device::record::{Call, record};
 use crate::element::{Element, Real};
 use crate::recipe::Recipe;
-use crate::recipe::pretrain::{Ingredients, Losses, Pretraining, pgd};
+use crate::recipe::pretrain::{Ingredients, Losses, Pretraining};
 use crate::recipe::saved::save_network;
 use crate::run::checkpoint::{Checkpoint, Kind, Meta};
 use crate::{Device, Result};
@@ -37,7 +38,7 @@ pub fn pretraining<T: Element>(device: &Device, recipe: &Recipe) -> Result<Pretr
 pub fn pretraining_with_unfused_pgd<T: Element>(device: &Device, recipe: &Recipe) -> Result<Pretraining<T>> {
     let images = noise(recipe.train.batch_size as usize, recipe.train.seed);
     let run = Pretraining::with(device, recipe, &images, |clock| {
-        let attack = Box::new(pgd(device, recipe, clock)?.unfused()?);
+        let attack = Box::new(UnfusedPgd::new(device, recipe, clock)?);
         Ok(Ingredients { attack, ..Ingredients::new(device, recipe, clock)? })
     })?;
     run.begin_epoch(0, 0)?;

@@ -56,23 +56,17 @@ impl<R: Real> Ingredients<R> {
         let nt_xent = |rows, groups| -> Result<Box<dyn EmbeddingLoss<R>>> {
             Ok(Box::new(NtXent::new(device, rows, recipe.loss.temperature, groups, recipe.loss.detach_keys)?))
         };
-        let groups = recipe.attack_groups() as usize;
+        let (settings, groups) = (&recipe.attack, recipe.attack_groups() as usize);
+        let start =
+            settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
+        let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
         Ok(Self {
             loss: nt_xent(3 * batch, 1)?,
             attack_loss: nt_xent(2 * batch, groups)?,
             regularizer: nt_xent(2 * batch, groups)?,
-            attack: Box::new(pgd(device, recipe, clock)?),
+            attack: Box::new(LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?),
         })
     }
-}
-
-/// The recipe's attack. `clock` is the run's step counter, for random starts.
-pub fn pgd<R: Real>(device: &Device, recipe: &Recipe, clock: &Tensor<i64>) -> Result<LinfPgd<R>> {
-    let (settings, batch) = (&recipe.attack, recipe.train.batch_size as usize);
-    let start =
-        settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
-    let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
-    LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)
 }
 
 /// The mean losses of an epoch.
