@@ -197,6 +197,11 @@ impl<E: Pod> Tensor<E> {
         self.memory.clear(self.offset * size_of::<E>(), self.len() * size_of::<E>())
     }
 
+    /// All of `memory`'s beginning that `shape` takes; the memory is at least that large.
+    pub(crate) fn of_memory(memory: Rc<Memory>, shape: impl Into<Shape>) -> Self {
+        Self { memory, offset: 0, shape: shape.into(), element: PhantomData }
+    }
+
     /// The allocation this is a part of.
     pub(crate) fn memory(&self) -> &Rc<Memory> {
         &self.memory

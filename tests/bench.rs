@@ -138,7 +138,7 @@ fn every_table_prints_and_every_report_is_json() {
     let measured = |name: &'static str, more: &[&'static str]| [&["bench", name, "--warmup", "1"], &SMALL[..], more].concat();
     for (command, expected) in [
         (measured("step", &[]), "regularizer"),
-        (measured("attack", &["--attack-steps", "1"]), "+ batch norm folded"),
+        (measured("attack", &["--attack-steps", "1"]), "+ sign and projection fused"),
         (measured("kernels", &["--only", "pgd_linf_step", "--cold-cache"]), "pgd_linf_step"),
         (model.to_vec(), "bn_backward_apply"),
     ] {

@@ -11,6 +11,8 @@ use std::process::{Command, Output, Stdio};
 fn rocl(machine: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rocl"));
     command.env("LD_LIBRARY_PATH", fake_cuda::folder()).env("FAKE_CUDA", machine);
+    // A real cuDNN is vocal about what the fake driver lacks.
+    command.env_remove("ROCL_CUDA_LIBS").env_remove("VIRTUAL_ENV");
     output(command.args(arguments))
 }
 
@@ -70,6 +72,21 @@ fn gpus_are_listed_and_tried() {
     let (ok, text) = check("capability=50", "cuda:0");
     let reason = if launch::has_gpu_code() { "but the kernels need 7.5" } else { cuda::NO_GPU_CODE };
     assert!(!ok && text.contains(reason), "{text}");
+}
+
+/// With cuDNN but no GPU, what it would compute at once on some cards.
+#[test]
+fn fusions_are_listed() {
+    let (code, stdout, _) = output(Command::new(env!("CARGO_BIN_EXE_rocl")).arg("doctor"));
+    assert_eq!(code, 0, "{stdout}");
+    if !stdout.contains("ok  cuDNN 9") || stdout.contains("cuda:0") {
+        return println!("skipped: this machine has no cuDNN, or a GPU");
+    }
+    for card in ["sm_80", "sm_90"] {
+        let line =
+            stdout.lines().find(|line| line.starts_with(&format!("ok  fused, {card}"))).unwrap_or_else(|| panic!("{stdout}"));
+        assert!(line.contains("wgrad + accumulate: all (f32, tf32), 16-bit dw (f16, bf16)"), "{line}");
+    }
 }
 
 #[test]

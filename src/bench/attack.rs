@@ -1,8 +1,9 @@
 //! What an attack costs: a ladder from the released code's algorithm to this engine's, and each setting by itself.
 
 use super::measure::{Repetitions, seconds};
-use super::subject::pretraining;
+use super::subject::{pretraining, pretraining_with_unfused_pgd};
 use super::summary::Summary;
+use crate::device::Graph;
 use crate::element::Element;
 use crate::recipe::Recipe;
 use crate::{Device, Result};
@@ -27,12 +28,23 @@ impl AttackCost {
         self.time.median / f64::from(self.steps.max(1))
     }
 
-    fn measure<T: Element>(device: &Device, name: &str, recipe: &Recipe, repetitions: Repetitions) -> Result<Self> {
-        let run = pretraining::<T>(device, recipe)?;
+    fn measure<T: Element>(name: &str, form: &Form, repetitions: Repetitions) -> Result<Self> {
+        let Form { device, recipe, .. } = form;
+        let run = if form.unfused_step {
+            pretraining_with_unfused_pgd::<T>(device, recipe)?
+        } else {
+            pretraining::<T>(device, recipe)?
+        };
         run.draw_views()?;
+        let mut graph = Graph::new(device);
+        let mut attack = || if form.graph { graph.run(|| run.perturb()) } else { run.perturb() };
+        if form.graph {
+            // Captured before the first sample, however few runs warm up.
+            (0..=Graph::EAGER_RUNS).try_for_each(|_| attack())?;
+        }
         let mut samples = Vec::new();
         for repetition in 0..repetitions.warmup + repetitions.samples {
-            let time = seconds(device, || run.perturb())?;
+            let time = seconds(device, &mut attack)?;
             if repetition >= repetitions.warmup {
                 samples.push(time);
             }
@@ -42,8 +54,19 @@ impl AttackCost {
     }
 }
 
+/// How an attack is carried out.
+#[derive(Clone)]
+struct Form {
+    device: Device,
+    recipe: Recipe,
+    /// Sign, move, clamp and projection each by itself.
+    unfused_step: bool,
+    /// Replayed.
+    graph: bool,
+}
+
 /// The rungs, from the released code's sequence of operations upwards; each adds to the one before. `unfused` runs what follows a
-/// convolution's sum as kernels.
+/// convolution's sum as kernels. The last, a graph, is for devices that have graphs.
 ///
 /// # Errors
 /// Those of the runs and the device.
@@ -53,18 +76,21 @@ pub fn ladder<T: Element>(
     recipe: &Recipe,
     repetitions: Repetitions,
 ) -> Result<Vec<AttackCost>> {
-    let form = |reuse_target, fold_batch_norm| {
-        let mut recipe = recipe.clone();
-        (recipe.attack.reuse_target, recipe.attack.fold_batch_norm) = (reuse_target, fold_batch_norm);
-        recipe
+    let mut form = Form { device: unfused.clone(), recipe: recipe.clone(), unfused_step: true, graph: false };
+    (form.recipe.attack.reuse_target, form.recipe.attack.fold_batch_norm) = (false, false);
+    let mut rungs = vec![("reference algorithm", form.clone())];
+    let mut climb = |name, change: &dyn Fn(&mut Form)| {
+        change(&mut form);
+        rungs.push((name, form.clone()));
     };
-    let rungs = [
-        ("reference algorithm", form(false, false), unfused),
-        ("+ target embedded once", form(true, false), unfused),
-        ("+ batch norm folded", form(true, true), unfused),
-        ("+ epilogues fused", form(true, true), fused),
-    ];
-    rungs.iter().map(|(name, recipe, device)| AttackCost::measure::<T>(device, name, recipe, repetitions)).collect()
+    climb("+ target embedded once", &|form| form.recipe.attack.reuse_target = true);
+    climb("+ batch norm folded", &|form| form.recipe.attack.fold_batch_norm = true);
+    climb("+ epilogues fused", &|form| form.device = fused.clone());
+    climb("+ sign and projection fused", &|form| form.unfused_step = false);
+    if !fused.is_host() {
+        climb("+ replayed as a graph", &|form| form.graph = true);
+    }
+    rungs.iter().map(|(name, form)| AttackCost::measure::<T>(name, form, repetitions)).collect()
 }
 
 /// The attack with one setting at a time changed; the first is the recipe's own.
@@ -91,5 +117,7 @@ pub fn variations<T: Element>(device: &Device, recipe: &Recipe, repetitions: Rep
     }
     let random = recipe.attack.random_start;
     add(format!("{} random start", if random { "no" } else { "a" }), &|recipe| recipe.attack.random_start = !random);
-    forms.iter().map(|(name, recipe)| AttackCost::measure::<T>(device, name, recipe, repetitions)).collect()
+    let form =
+        |recipe: &Recipe| Form { device: device.clone(), recipe: recipe.clone(), unfused_step: false, graph: !device.is_host() };
+    forms.iter().map(|(name, recipe)| AttackCost::measure::<T>(name, &form(recipe), repetitions)).collect()
 }

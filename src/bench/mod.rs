@@ -23,6 +23,7 @@ pub mod model;
 pub mod step;
 pub mod subject;
 pub mod summary;
+pub mod unfused_pgd;
 
 /// The format of all reports.
 pub const SCHEMA: u32 = 1;

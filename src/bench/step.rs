@@ -4,6 +4,7 @@ use super::ceilings::Ceilings;
 use super::measure::{Repetitions, seconds};
 use super::subject::recorded;
 use super::summary::Summary;
+use crate::device::Graph;
 use crate::device::record::{Call, record};
 use crate::element::Element;
 use crate::recipe::pretrain::{Losses, Pretraining};
@@ -89,9 +90,11 @@ pub struct PhaseCost {
 /// A step's time and work.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepCost {
-    /// The whole step, in one go.
+    /// The whole step, in one go, as training runs it.
     pub step: Summary,
-    /// Its parts, in order, each waited for.
+    /// Whether it was replayed as a graph.
+    pub graph: bool,
+    /// Its parts, in order, launched one by one and each waited for.
     pub phases: Vec<PhaseCost>,
     /// The losses of the first step: what a peer on the same views and weights has to find.
     pub losses: Losses,
@@ -113,11 +116,16 @@ impl StepCost {
         restart()?;
         run.step()?;
         let losses = run.losses(1)?;
+        let mut graph = Graph::new(device);
+        if !device.is_host() {
+            // Captured before the first sample, however few runs warm up.
+            (0..=Graph::EAGER_RUNS).try_for_each(|_| restart().and_then(|()| graph.run(|| run.step())))?;
+        }
         let mut whole = Vec::new();
         let mut parts = vec![Vec::new(); phases.len()];
         for repetition in 0..repetitions.warmup + repetitions.samples {
             restart()?;
-            let step = seconds(device, || run.step())?;
+            let step = seconds(device, || graph.run(|| run.step()))?;
             restart()?;
             let times: Vec<f64> = phases.iter().map(|phase| seconds(device, || phase.run(run))).collect::<Result<_>>()?;
             if repetition >= repetitions.warmup {
@@ -132,7 +140,7 @@ impl StepCost {
             Ok(PhaseCost { name: phase.name(), time: Summary::of(times), calls: calls.len(), flops, bytes, floor })
         };
         let phases = phases.iter().zip(parts).map(cost).collect::<Result<_>>()?;
-        Ok(Self { step: Summary::of(whole), phases, losses })
+        Ok(Self { step: Summary::of(whole), graph: graph.is_captured(), phases, losses })
     }
 
     /// Of all phases.

@@ -1,10 +1,11 @@
 //! The run that is measured: a recipe's, on images of noise.
 
+use super::unfused_pgd::UnfusedPgd;
 use crate::data::Dataset;
 use crate::device::record::{Call, record};
 use crate::element::{Element, Real};
 use crate::recipe::Recipe;
-use crate::recipe::pretrain::{Losses, Pretraining};
+use crate::recipe::pretrain::{Ingredients, Losses, Pretraining};
 use crate::recipe::saved::save_network;
 use crate::run::checkpoint::{Checkpoint, Kind, Meta};
 use crate::{Device, Result};
@@ -26,6 +27,20 @@ pub fn noise(images: usize, seed: u64) -> Dataset {
 /// Those of [`Pretraining::new`].
 pub fn pretraining<T: Element>(device: &Device, recipe: &Recipe) -> Result<Pretraining<T>> {
     let run = Pretraining::new(device, recipe, &noise(recipe.train.batch_size as usize, recipe.train.seed))?;
+    run.begin_epoch(0, 0)?;
+    Ok(run)
+}
+
+/// The same, with the attack's step as a sequence of elementary operations.
+///
+/// # Errors
+/// Those of [`Pretraining::new`].
+pub fn pretraining_with_unfused_pgd<T: Element>(device: &Device, recipe: &Recipe) -> Result<Pretraining<T>> {
+    let images = noise(recipe.train.batch_size as usize, recipe.train.seed);
+    let run = Pretraining::with(device, recipe, &images, |clock| {
+        let attack = Box::new(UnfusedPgd::new(device, recipe, clock)?);
+        Ok(Ingredients { attack, ..Ingredients::new(device, recipe, clock)? })
+    })?;
     run.begin_epoch(0, 0)?;
     Ok(run)
 }

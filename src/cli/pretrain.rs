@@ -5,6 +5,7 @@ use super::output::{note, print, print_json};
 use super::precision::in_precision;
 use crate::data::Split;
 use crate::element::Element;
+use crate::recipe::engines::Tuning;
 use crate::recipe::settings::{Method, Overrides, Recipe};
 use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, duration};
 use crate::run::checkpoint::{Checkpoint, Kind};
@@ -34,6 +35,9 @@ pub struct Args {
     /// Continue the run in --out from its last checkpoint
     #[arg(long, requires = "out")]
     resume: bool,
+    /// Measure convolution engines at the start and take the fastest (on a GPU, not in fp32); kept for the next run
+    #[arg(long)]
+    tune: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -53,7 +57,7 @@ struct Report {
 /// # Errors
 /// [`Error::Usage`] for settings out of range or a folder that holds a run already; those of [`Training::run`].
 pub fn run(args: Args) -> Result<()> {
-    let Args { mut common, method, epochs, width, resume } = args;
+    let Args { mut common, method, epochs, width, resume, tune } = args;
     let out = common.out.clone().unwrap_or_else(|| "rocl-run".into());
     let path = out.join(CHECKPOINT);
     let checkpoint = started(&path, resume)?;
@@ -63,17 +67,21 @@ pub fn run(args: Args) -> Result<()> {
         common.computing.resume(checkpoint);
     }
     let settings = common.settle(recipe, out)?;
-    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref()))
+    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref(), tune))
 }
 
-fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>) -> Result<()> {
+fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: bool) -> Result<()> {
     let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
     interrupt::install()?;
+    let tuning = tune.then(|| Tuning::start::<T>(&device)).transpose()?;
     let mut training = match checkpoint {
         Some(checkpoint) => Training::<T>::resume(&device, &settings.recipe, &data, checkpoint)?,
         None => Training::new(&device, &settings.recipe, &data)?,
     };
+    if let Some(remark) = training.remark() {
+        note(format!("note: {remark}"));
+    }
     if training.is_finished() {
         let steps = training.steps();
         let sentence = format!("the run is finished, after {steps} steps; encoder in {}", path.display());
@@ -86,7 +94,11 @@ fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>) -> Re
     if !settings.quiet {
         note(format!("{} on {}", mebibytes(device.memory_use().0), device.description()));
     }
-    let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet })?;
+    let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet });
+    if let Some(remark) = tuning.and_then(|tuning| tuning.keep(&device)) {
+        note(format!("note: {remark}"));
+    }
+    let outcome = outcome?;
     let (_, peak) = device.memory_use();
     if settings.json {
         let recipe = settings.recipe.name.clone();

@@ -1,8 +1,10 @@
 //! A device that allocates nothing and runs nothing: what a run would allocate is counted, what it would launch can be
 //! [recorded](super::record). Reading gives zeros.
 
+use super::Cuda;
 use super::memory::Usage;
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// Where addresses begin; they tell allocations apart, and nothing lies there.
 const FIRST_ADDRESS: u64 = 1 << 40;
@@ -13,15 +15,25 @@ const ALIGNMENT: u64 = 256;
 pub struct Dry {
     usage: Usage,
     next: Cell<u64>,
+    gpu: Option<Rc<Cuda>>,
 }
 
 impl Default for Dry {
     fn default() -> Self {
-        Self { usage: Usage::default(), next: Cell::new(FIRST_ADDRESS) }
+        Self { usage: Usage::default(), next: Cell::new(FIRST_ADDRESS), gpu: None }
     }
 }
 
 impl Dry {
+    /// Plans what that GPU would do.
+    pub(super) fn for_gpu(gpu: &Rc<Cuda>) -> Self {
+        Self { gpu: Some(gpu.clone()), ..Self::default() }
+    }
+
+    pub(super) fn gpu(&self) -> Option<&Rc<Cuda>> {
+        self.gpu.as_ref()
+    }
+
     pub(super) fn usage(&self) -> &Usage {
         &self.usage
     }

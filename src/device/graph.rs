@@ -5,9 +5,6 @@ use super::cuda::Pace;
 use crate::Result;
 use cudarc::driver::CudaGraph;
 
-/// Runs at the beginning that are launched one by one: kernels are loaded and libraries make their plans then.
-const WARM_UP: usize = 2;
-
 /// The launches of something that is run again and again, such as a training step.
 ///
 /// On a GPU the first runs launch one kernel after the other; the next is captured and from then on replayed as one graph. What the work
@@ -22,6 +19,9 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Runs at the beginning that are launched one by one: kernels are loaded and libraries make their plans then.
+    pub const EAGER_RUNS: usize = 2;
+
     /// Nothing is captured yet.
     pub fn new(device: &Device) -> Self {
         Self { device: device.clone(), runs: 0, captured: None, pace: None }
@@ -36,7 +36,7 @@ impl Graph {
         let Device::Cuda(cuda) = &self.device else { return work() };
         match &self.captured {
             Some(graph) => cuda.replay(graph)?,
-            None if self.runs > WARM_UP && cuda.captures() => {
+            None if self.runs > Self::EAGER_RUNS && cuda.captures() => {
                 let graph = cuda.capture(work)?;
                 cuda.replay(&graph)?;
                 self.captured = Some(graph);

@@ -1,8 +1,9 @@
 //! Finds and opens NVIDIA's libraries at run time, so that no part of CUDA is needed to build or to start.
 //!
 //! A library is looked for, in this order, in the folders named by `ROCL_CUDA_LIBS`, on the loader's path, in the usual CUDA folders and in
-//! the active Python environment. A library that has been opened by its full path is found by other libraries under its name.
+//! the active Python environment; where there are several, the newest that the driver serves is taken. A library that has been opened by its full path is found by other libraries under its name.
 
+use super::cuda;
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,12 +30,14 @@ impl CudaLibrary {
         }
     }
 
-    /// Its file, newest version first.
-    pub fn file_names(self) -> &'static [&'static str] {
-        match self {
-            Self::Cudnn => &["libcudnn.so.9"],
-            Self::CublasLt => &["libcublasLt.so.13", "libcublasLt.so.12"],
-            Self::Nvrtc => &["libnvrtc.so.13", "libnvrtc.so.12"],
+    /// Its file, newest version first; but first those that a driver for this major version of CUDA serves.
+    pub fn file_names(self, driver: Option<i32>) -> &'static [&'static str] {
+        match (self, driver) {
+            (Self::Cudnn, _) => &["libcudnn.so.9"],
+            (Self::CublasLt, Some(..13)) => &["libcublasLt.so.12", "libcublasLt.so.13"],
+            (Self::CublasLt, _) => &["libcublasLt.so.13", "libcublasLt.so.12"],
+            (Self::Nvrtc, Some(..13)) => &["libnvrtc.so.12", "libnvrtc.so.13"],
+            (Self::Nvrtc, _) => &["libnvrtc.so.13", "libnvrtc.so.12"],
         }
     }
 
@@ -54,6 +57,8 @@ pub struct Places {
     pub named: Vec<PathBuf>,
     /// Looked at after the loader's own path, in the same way.
     pub usual: Vec<PathBuf>,
+    /// The major version of CUDA that the driver supports, where there is a driver: it serves libraries of that version and of earlier ones.
+    pub driver: Option<i32>,
 }
 
 impl Places {
@@ -69,18 +74,20 @@ impl Places {
         usual.extend(matching(Path::new("/usr/local"), "cuda-").into_iter().rev());
         usual.extend(["/usr/lib/x86_64-linux-gnu", "/usr/lib64"].map(PathBuf::from));
         usual.extend(std::env::var_os("VIRTUAL_ENV").map(PathBuf::from));
-        Ok(Self { named, usual })
+        Ok(Self { named, usual, driver: cuda::start().ok().map(|(major, _)| major) })
     }
 
     /// The files that `library` may be, in the order in which they are tried. Those without a folder are for the loader to find.
     pub fn candidates(&self, library: CudaLibrary) -> Vec<PathBuf> {
         let in_folders = |roots: &[PathBuf]| {
             let folders: Vec<PathBuf> = roots.iter().flat_map(|root| library_folders(root)).collect();
-            let files =
-                library.file_names().iter().flat_map(|name| folders.iter().map(|folder| folder.join(name)).collect::<Vec<_>>());
+            let files = library
+                .file_names(self.driver)
+                .iter()
+                .flat_map(|name| folders.iter().map(|folder| folder.join(name)).collect::<Vec<_>>());
             files.filter(|file| file.is_file()).collect::<Vec<_>>()
         };
-        let by_loader = library.file_names().iter().map(PathBuf::from);
+        let by_loader = library.file_names(self.driver).iter().map(PathBuf::from);
         in_folders(&self.named).into_iter().chain(by_loader).chain(in_folders(&self.usual)).collect()
     }
 }
@@ -187,7 +194,7 @@ pub fn open_in(places: &Places, library: CudaLibrary) -> Result<OpenLibrary> {
         None => format!(
             "{title} ({}) was not found on the loader's path, in the usual CUDA folders or in the active Python environment; install it, for \
              instance by `pip install {package}`, and set ROCL_CUDA_LIBS to the folder or the environment that holds it",
-            library.file_names().join(" or ")
+            library.file_names(places.driver).join(" or ")
         ),
     }))
 }
@@ -233,7 +240,7 @@ mod tests {
         ] {
             let root = tempfile::tempdir().unwrap();
             let path = place(root.path(), file);
-            let places = Places { named: vec![root.path().to_owned()], usual: Vec::new() };
+            let places = Places { named: vec![root.path().to_owned()], ..Places::default() };
             let found = places.candidates(CudaLibrary::CublasLt);
             assert_eq!(found, [path, "libcublasLt.so.13".into(), "libcublasLt.so.12".into()]);
             assert_eq!(places.candidates(CudaLibrary::Cudnn), [PathBuf::from("libcudnn.so.9")]);
@@ -244,7 +251,7 @@ mod tests {
     fn named_folders_come_before_the_loader_and_usual_ones_after() {
         let root = tempfile::tempdir().unwrap();
         let [named, usual] = ["a/libcudnn.so.9", "b/lib/libcudnn.so.9"].map(|file| place(root.path(), file));
-        let places = Places { named: vec![root.path().join("a")], usual: vec![root.path().join("b")] };
+        let places = Places { named: vec![root.path().join("a")], usual: vec![root.path().join("b")], ..Places::default() };
         assert_eq!(places.candidates(CudaLibrary::Cudnn), [named, "libcudnn.so.9".into(), usual]);
     }
 
@@ -252,8 +259,18 @@ mod tests {
     fn a_newer_version_comes_first() {
         let root = tempfile::tempdir().unwrap();
         let files = ["b/lib/libnvrtc.so.13", "a/lib/libnvrtc.so.12"].map(|file| place(root.path(), file));
-        let places = Places { named: vec![root.path().to_owned()], usual: Vec::new() };
+        let places = Places { named: vec![root.path().to_owned()], ..Places::default() };
         assert_eq!(places.candidates(CudaLibrary::Nvrtc)[..2], files);
+    }
+
+    #[test]
+    fn an_older_driver_gets_the_version_it_serves() {
+        let root = tempfile::tempdir().unwrap();
+        let [newer, older] = ["a/lib/libcublasLt.so.13", "a/lib/libcublasLt.so.12"].map(|file| place(root.path(), file));
+        for (driver, first) in [(None, &newer), (Some(12), &older), (Some(13), &newer), (Some(14), &newer)] {
+            let places = Places { named: vec![root.path().to_owned()], driver, ..Places::default() };
+            assert_eq!(places.candidates(CudaLibrary::CublasLt)[0], *first, "{driver:?}");
+        }
     }
 
     #[test]
@@ -261,7 +278,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         // Not one of the machine's own libraries, which the loader would find.
         let path = place(root.path(), "libnvrtc.so.12");
-        let places = Places { named: vec![root.path().to_owned()], usual: Vec::new() };
+        let places = Places { named: vec![root.path().to_owned()], ..Places::default() };
         let Err(error) = open_in(&places, CudaLibrary::Nvrtc) else { return println!("skipped: this machine has NVRTC") };
         let message = error.to_string();
         assert!(message.contains(path.to_str().unwrap()) && message.contains("repair it"), "{message}");

@@ -33,6 +33,8 @@ pub struct Memory {
     device: Device,
     storage: Storage,
     bytes: usize,
+    /// Of scratch memory not: it belongs to the device.
+    counted: bool,
 }
 
 enum Storage {
@@ -50,7 +52,12 @@ impl Memory {
             Device::Dry(dry) => Storage::Dry(dry.address(bytes)),
         };
         device.usage().add(bytes);
-        Ok(Self { device: device.clone(), storage, bytes })
+        Ok(Self { device: device.clone(), storage, bytes, counted: true })
+    }
+
+    /// A handle on memory that a GPU lends; see [`Cuda::scratch`](super::Cuda::scratch).
+    pub(super) fn scratch(device: &Device, lent: CudaMemory) -> Self {
+        Self { device: device.clone(), bytes: lent.bytes(), storage: Storage::Cuda(lent), counted: false }
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -134,6 +141,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.device.usage().remove(self.bytes);
+        if self.counted {
+            self.device.usage().remove(self.bytes);
+        }
     }
 }

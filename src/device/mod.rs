@@ -8,6 +8,7 @@ pub mod cublas;
 pub mod cuda;
 pub mod cudnn;
 mod dry;
+mod engines;
 mod environment;
 pub mod gpu_code;
 mod graph;
@@ -65,9 +66,16 @@ impl Device {
     /// A GPU.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] when the program carries no code for GPUs, or the machine has no such GPU or no driver that is new enough.
+    /// [`crate::Error::Device`] when the program carries no code for GPUs, or the machine has no such GPU, no driver that is new enough, or no
+    /// cuDNN or cuBLASLt.
     pub fn cuda_with(options: CudaOptions) -> Result<Self> {
-        Ok(Self::Cuda(Rc::new(Cuda::new(options)?)))
+        let cuda = Cuda::new(options)?;
+        if !options.direct_convolution && !options.simulated {
+            // So that what is missing is said before a run begins.
+            conv::cudnn(&cuda)?;
+            matmul::cublas(&cuda)?;
+        }
+        Ok(Self::Cuda(Rc::new(cuda)))
     }
 
     /// A device that only plans.
@@ -101,7 +109,7 @@ impl Device {
     /// [`crate::Error::Device`] when there is too little room; those of `build`.
     pub fn with_room_for<V>(&self, build: impl Fn(&Self) -> Result<V>) -> Result<V> {
         if let Self::Cuda(cuda) = self {
-            let plan = Self::dry();
+            let plan = Self::Dry(Rc::new(Dry::for_gpu(cuda)));
             build(&plan)?;
             cuda.check_room(plan.memory_use().1)?;
         }
@@ -124,12 +132,21 @@ impl Device {
         match self {
             Self::Host(host) => host.options().direct_convolution,
             Self::Cuda(cuda) => cuda.options().direct_convolution,
-            Self::Dry(_) => false,
+            Self::Dry(dry) => dry.gpu().is_some_and(|cuda| cuda.options().direct_convolution),
         }
     }
 
     pub(crate) fn allocate(&self, bytes: usize) -> Result<Memory> {
         Memory::new(self, bytes)
+    }
+
+    /// The GPU that this is, or that is planned for.
+    fn gpu(&self) -> Option<&Rc<Cuda>> {
+        match self {
+            Self::Host(_) => None,
+            Self::Cuda(cuda) => Some(cuda),
+            Self::Dry(dry) => dry.gpu(),
+        }
     }
 
     fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {

@@ -14,7 +14,7 @@ use super::staging::RowScaled;
 use super::stem_filter::StemFilter;
 use super::topology::{BlockSpec, ConvSpec, Topology};
 use crate::element::Element;
-use crate::ops::{self, BnParameters, BnRunning, Epilogue, LinfStep, StemStep};
+use crate::ops::{self, BnParameters, BnRunning, DgradFilters, Epilogue, LinfStep, StemStep};
 use crate::{Device, Result, Tensor};
 
 /// A convolution with its batch normalisation, and their output.
@@ -23,6 +23,8 @@ struct Unit<T: Element> {
     filter: Tensor<T>,
     /// What stands in for the filters where images are read in a 16-bit type.
     stem: Option<StemFilter<T>>,
+    /// The filters as a GPU's library may want them on the way back.
+    turned: Option<Tensor<T>>,
     norm: Norm<T>,
     out: Tensor<T>,
 }
@@ -67,12 +69,18 @@ impl<T: Element> Unit<T> {
             Norm::Layer(Box::new(Layer { gamma, beta, mean, var, between: output()? }))
         };
         let filter = Tensor::zeros(device, [spec.k, spec.r, spec.r, spec.c])?;
-        Ok(Self { filter, stem: None, norm, out: output()?, spec: spec.clone() })
+        Ok(Self { filter, stem: None, turned: None, norm, out: output()?, spec: spec.clone() })
     }
 
     /// The first layer, which reads images as [`ImageInput`] stores them.
     fn of_images(device: &Device, spec: &ConvSpec, max_batch: usize, folded: bool) -> Result<Self> {
         Ok(Self { stem: StemFilter::new(device, spec)?, ..Self::new(device, spec, max_batch, folded)? })
+    }
+
+    /// The first of a block, whose gradient meets that of the block's other branch.
+    fn first(device: &Device, spec: &ConvSpec, max_batch: usize, folded: bool) -> Result<Self> {
+        let turned = ops::room_for_turned_filter(device, &spec.shape(max_batch), true, true)?;
+        Ok(Self { turned, ..Self::new(device, spec, max_batch, folded)? })
     }
 
     fn filter(&self) -> &Tensor<T> {
@@ -91,6 +99,7 @@ impl<T: Element> Unit<T> {
                 layer.var.copy_from(running.var)?;
             }
         }
+        self.turned.as_ref().map_or(Ok(()), |turned| ops::turn_filter(&self.filter, turned))?;
         self.stem.as_ref().map_or(Ok(()), |stem| stem.renew(&self.filter))
     }
 
@@ -124,7 +133,8 @@ impl<T: Element> Unit<T> {
                 d_conv
             }
         };
-        ops::conv_dgrad(&d_conv, self.filter(), self.spec.stride, self.spec.pad(), residual, mask, dx)
+        let filters = DgradFilters { filter: self.filter(), turned: self.turned.as_ref() };
+        ops::conv_dgrad(&d_conv, filters, self.spec.stride, self.spec.pad(), residual, mask, dx)
     }
 }
 
@@ -136,8 +146,11 @@ struct InferenceBlock<T: Element> {
 impl<T: Element> InferenceBlock<T> {
     fn new(device: &Device, spec: &BlockSpec, max_batch: usize, folded: bool) -> Result<Self> {
         let unit = |spec: &ConvSpec| Unit::new(device, spec, max_batch, folded);
+        let one = |(index, spec): (usize, &ConvSpec)| {
+            if index == 0 { Unit::first(device, spec, max_batch, folded) } else { unit(spec) }
+        };
         Ok(Self {
-            units: spec.units.iter().map(unit).collect::<Result<_>>()?,
+            units: spec.units.iter().enumerate().map(one).collect::<Result<_>>()?,
             shortcut: spec.shortcut.as_ref().map(unit).transpose()?,
         })
     }

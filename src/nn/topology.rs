@@ -2,6 +2,7 @@
 //! derived from.
 
 use super::parameters::ParameterSpec;
+use crate::ops::ConvShape;
 use serde::{Deserialize, Serialize};
 
 /// A family of residual networks with the CIFAR stem (3×3, stride 1, no pooling; He et al. 2016).
@@ -71,6 +72,12 @@ impl ConvSpec {
     /// Elements of one output image.
     pub fn out_len(&self) -> usize {
         self.out_size() * self.out_size() * self.k
+    }
+
+    /// With that many images.
+    pub fn shape(&self, images: usize) -> ConvShape {
+        let &Self { size, c, k, r, stride, .. } = self;
+        ConvShape { n: images, h: size, w: size, c, k, r, s: r, stride, pad: self.pad() }
     }
 
     /// Multiply-adds for one image, forward.

@@ -3,10 +3,12 @@
 //! What a device does not fuse into the call runs afterwards, as a kernel in place. A device that convolves directly runs the portable kernels.
 
 use super::activation::{finish, finish_gradient};
+use super::cast::cast_to_real;
 use super::check::{has_shape, like_or_none};
 use super::conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
-pub use crate::device::conv::Epilogue;
-use crate::device::conv::{self, ConvShape, DgradEpilogue, Split};
+use super::filter::{DgradFilters, add_filter_gradient};
+use crate::device::conv::{self, DgradEpilogue, Gradient};
+pub use crate::device::conv::{ConvShape, Epilogue};
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
 
@@ -32,16 +34,16 @@ pub fn conv_fprop<T: Element>(
         conv_direct_fprop(x, filter, stride, pad, y)?;
         return finish(epilogue, y);
     }
-    let Split { fused, left } = conv::fprop_epilogue(y.device(), epilogue);
-    conv::fprop(&shape, x, filter, fused, y)?;
+    conv::tune_fprop(&shape, x, filter, epilogue, y, |left| finish(left, y))?;
+    let left = conv::fprop(&shape, x, filter, epilogue, y)?;
     finish(left, y)
 }
 
 /// dx = (mask > 0) · (gradient + residual), the two where given: the gradient with respect to the input, another branch's contribution,
-/// and the ReLU the input came out of (whose output is `mask`). Both have the shape of `dx`.
-pub fn conv_dgrad<T: Element>(
+/// and the ReLU the input came out of (whose output is `mask`). Both have the shape of `dx`. The filters may come with a turned form of them.
+pub fn conv_dgrad<'a, T: Element>(
     dy: &Tensor<T>,
-    filter: &Tensor<T>,
+    filters: impl Into<DgradFilters<'a, T>>,
     stride: usize,
     pad: usize,
     residual: Option<&Tensor<T>>,
@@ -49,17 +51,20 @@ pub fn conv_dgrad<T: Element>(
     dx: &Tensor<T>,
 ) -> Result<()> {
     const OP: &str = "conv_dgrad";
-    let shape = shape(OP, dx, filter.dims_of(OP)?, stride, pad)?;
+    let filters = filters.into();
+    let shape = shape(OP, dx, filters.filter.dims_of(OP)?, stride, pad)?;
     has_shape(OP, "dy", dy, &output(&shape))?;
     like_or_none(OP, "residual", residual, dx)?;
     like_or_none(OP, "mask", mask, dx)?;
     let epilogue = DgradEpilogue { residual, mask };
     if dx.device().convolves_directly() {
-        conv_direct_dgrad(dy, filter, stride, pad, dx)?;
+        conv_direct_dgrad(dy, filters.filter, stride, pad, dx)?;
         return finish_gradient(epilogue, dx);
     }
-    let Split { fused, left } = conv::dgrad_epilogue(dx.device(), epilogue);
-    conv::dgrad(&shape, dy, filter, fused, dx)?;
+    let form = |turned| if turned { filters.turned_now(&shape) } else { Ok(filters.filter.clone()) };
+    conv::tune_dgrad(&shape, dy, form, epilogue, dx, |left| finish_gradient(left, dx))?;
+    let filter = form(conv::turns_filter::<T>(dx.device(), &shape, residual.is_some(), mask.is_some())?)?;
+    let left = conv::dgrad(&shape, dy, &filter, epilogue, dx)?;
     finish_gradient(left, dx)
 }
 
@@ -78,7 +83,23 @@ pub fn conv_wgrad<T: Element>(
     if dw.device().convolves_directly() {
         return conv_direct_wgrad(x, dy, stride, pad, accumulate, dw);
     }
-    conv::wgrad(&shape, x, dy, accumulate, dw)
+    conv::tune_wgrad(&shape, x, dy, accumulate, dw)?;
+    match conv::gradient::<T>(dw.device(), &shape, accumulate)? {
+        Gradient::Itself => conv::wgrad(&shape, x, dy, accumulate, dw),
+        Gradient::Wide(gradient) => {
+            conv::wgrad_aside(&shape, x, dy, accumulate, &gradient)?;
+            deliver(&gradient, accumulate, dw)
+        }
+        Gradient::Narrow(gradient) => {
+            conv::wgrad_aside(&shape, x, dy, accumulate, &gradient)?;
+            deliver(&gradient, accumulate, dw)
+        }
+    }
+}
+
+/// A gradient that a library has written elsewhere than into `dw`.
+fn deliver<G: Element>(gradient: &Tensor<G>, accumulate: bool, dw: &Tensor<G::Real>) -> Result<()> {
+    if accumulate { add_filter_gradient(gradient, dw) } else { cast_to_real(gradient, dw) }
 }
 
 fn output(shape: &ConvShape) -> [usize; 4] {

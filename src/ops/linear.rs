@@ -3,7 +3,7 @@
 use super::activation::finish;
 use super::check::has_shape;
 use super::conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
-use crate::device::conv::{Epilogue, Split};
+use crate::device::conv::Epilogue;
 use crate::device::matmul;
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
@@ -21,8 +21,7 @@ pub fn linear<T: Element>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tenso
         conv_direct_fprop(&pixels(x)?, &pixels(weight)?, 1, 0, &pixels(y)?)?;
         return finish(Epilogue { bias, residual: None, relu }, y);
     }
-    let Split { fused, left } = matmul::forward_epilogue(y.device(), Epilogue { bias, residual: None, relu });
-    matmul::forward(x, weight, fused, y)?;
+    let left = matmul::forward(x, weight, Epilogue { bias, residual: None, relu }, y)?;
     finish(left, y)
 }
 

@@ -21,3 +21,22 @@ pub fn pgd_linf_step<R: Real>(x: &Tensor<R>, gradient: &Tensor<R>, clean: &Tenso
     same_shape("pgd_linf_step", &[("x", x), ("gradient", gradient), ("clean", clean)])?;
     launch::pgd_linf_step(Work::Elements(x.len()), x, gradient, clean, step_size, epsilon, x.len() as i64)
 }
+
+/// The same step to the same bits, one elementary operation after the other: sign, move, clamp, project, each a kernel of its own. `direction` is
+/// room for the signs. For benchmarks.
+pub fn pgd_linf_step_unfused<R: Real>(
+    x: &Tensor<R>,
+    gradient: &Tensor<R>,
+    clean: &Tensor<R>,
+    step_size: R,
+    epsilon: R,
+    direction: &Tensor<R>,
+) -> Result<()> {
+    let tensors = [("x", x), ("gradient", gradient), ("clean", clean), ("direction", direction)];
+    same_shape("pgd_linf_step_unfused", &tensors)?;
+    let (work, n) = (Work::Elements(x.len()), x.len() as i64);
+    launch::pgd_sign(work, gradient, direction, n)?;
+    launch::pgd_move(work, x, direction, step_size, n)?;
+    launch::pgd_clamp(work, x, n)?;
+    launch::pgd_project(work, x, clean, epsilon, n)
+}

@@ -2,6 +2,7 @@
 
 pub mod attacked;
 pub mod demo;
+pub mod engines;
 pub mod epoch;
 pub mod evaluate;
 pub mod linear_eval;

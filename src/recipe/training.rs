@@ -1,5 +1,6 @@
 //! A pretraining run: epochs, the log, checkpoints, interruption and resumption.
 
+use super::engines;
 use super::pretrain::{Losses, Pretraining};
 use super::saved;
 use super::settings::Recipe;
@@ -72,6 +73,9 @@ pub struct Training<T: Element> {
     step: u64,
     /// The epoch whose plan is on the device.
     drawn: Option<u32>,
+    /// Why the run does not go on bit for bit.
+    remark: Option<String>,
+    device: Device,
 }
 
 /// What a checkpoint calls the data: their name and number, which a resumed run must have again.
@@ -84,10 +88,10 @@ impl<T: Element> Training<T> {
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
         let pretraining = device.with_room_for(|device| Pretraining::new(device, recipe, data))?;
         let graph = Graph::new(device);
-        Ok(Self { pretraining, graph, data: data_name(data), step: 0, drawn: None })
+        Ok(Self { pretraining, graph, data: data_name(data), step: 0, drawn: None, remark: None, device: device.clone() })
     }
 
-    /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same bits.
+    /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same engines, same bits.
     ///
     /// # Errors
     /// [`Error::Usage`] when recipe, precision or data are not those of the checkpoint; [`Error::File`] when it is of another network.
@@ -121,7 +125,9 @@ impl<T: Element> Training<T> {
                 "the checkpoint is at step {step} of a run of {most}; it is damaged, so use an earlier one"
             )));
         }
-        let training = Self { step: checkpoint.meta.step, ..Self::new(device, recipe, data)? };
+        // Before the first convolution is planned.
+        let remark = engines::replay(device, &checkpoint.meta);
+        let training = Self { step: checkpoint.meta.step, remark, ..Self::new(device, recipe, data)? };
         let network = training.pretraining.network();
         saved::load_network(checkpoint, network)?;
         saved::load_optimizer(checkpoint, training.pretraining.optimizer(), network.parameters())?;
@@ -143,6 +149,11 @@ impl<T: Element> Training<T> {
     /// Optimiser steps done.
     pub fn steps(&self) -> u64 {
         self.step
+    }
+
+    /// Why a resumed run does not go on to the same bits as it would have, if so: a sentence.
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 
     /// The model as it is.
@@ -237,6 +248,7 @@ impl<T: Element> Training<T> {
             epoch: self.epoch(),
             step: self.step,
             precision: T::PRECISION.to_owned(),
+            engines: engines::record(&self.device)?,
             ..Meta::new(Kind::Pretrain, recipe.to_json()?, recipe.train.seed, &self.data)
         };
         let mut checkpoint = Checkpoint::new(meta);

@@ -52,6 +52,8 @@ pub struct Meta {
     pub data: String,
     /// What activations were stored in, as `--precision` says it; files from before there was a choice are of `fp32`.
     pub precision: String,
+    /// Which engines of cuDNN's computed the run's convolutions, as JSON; absent where none did.
+    pub engines: Option<String>,
     /// Version of the engine that wrote the file.
     pub engine: String,
 }
@@ -59,12 +61,22 @@ pub struct Meta {
 impl Meta {
     /// The metadata of a checkpoint of this engine, at the start of a run in fp32.
     pub fn new(kind: Kind, recipe: String, seed: u64, data: impl Into<String>) -> Self {
-        let (precision, engine) = (f32::PRECISION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-        Self { kind, recipe, epoch: 0, step: 0, seed, data: data.into(), precision, engine }
+        Self {
+            kind,
+            recipe,
+            epoch: 0,
+            step: 0,
+            seed,
+            data: data.into(),
+            precision: f32::PRECISION.to_owned(),
+            engines: None,
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 
     fn to_strings(&self) -> BTreeMap<&'static str, String> {
-        BTreeMap::from([
+        let engines = self.engines.clone().map(|engines| ("engines", engines));
+        let strings = [
             ("format", "rocl".to_owned()),
             ("schema", SCHEMA.to_string()),
             ("kind", self.kind.name().to_owned()),
@@ -75,7 +87,8 @@ impl Meta {
             ("data", self.data.clone()),
             ("precision", self.precision.clone()),
             ("engine", self.engine.clone()),
-        ])
+        ];
+        strings.into_iter().chain(engines).collect()
     }
 }
 
@@ -311,6 +324,7 @@ impl Checkpoint {
             seed: number("seed")?,
             data: text("data")?.clone(),
             precision: strings.get("precision").map_or(f32::PRECISION, String::as_str).to_owned(),
+            engines: strings.get("engines").cloned(),
             engine: text("engine")?.clone(),
         };
         let entries = tensors.iter().map(|(name, view)| {

@@ -120,5 +120,6 @@ fn without_a_library_convolutions_say_what_to_do() {
     let zeros = |shape: [usize; 4]| Tensor::<f32>::zeros(&device, shape).unwrap();
     let (x, filter, y) = (zeros([1, 4, 4, 2]), zeros([2, 3, 3, 2]), zeros([1, 4, 4, 2]));
     let message = ops::conv_fprop(&x, &filter, 1, 1, ops::Epilogue::default(), &y).unwrap_err().to_string();
-    assert!(message.contains("ROCL_CONV=direct"), "{message}");
+    // There is none, or it finds no GPU behind this driver.
+    assert!(message.contains("cuDNN"), "{message}");
 }

@@ -4,8 +4,14 @@
 #[path = "../fake_cuda/mod.rs"]
 mod fake_cuda;
 
+mod benchmarks;
+mod convolutions;
 mod errors;
 mod graphs;
+mod libraries;
 mod memory;
+#[path = "../plan_interpreter/mod.rs"]
+mod plan_interpreter;
 mod recipes;
 mod seams;
+mod tuning;

@@ -3,20 +3,18 @@
 mod engines;
 mod meaning;
 mod networks;
+#[path = "../plan_interpreter/mod.rs"]
+mod plan_interpreter;
 mod refusals;
 mod table;
 
 use rocl::device::conv::ConvShape;
-use rocl::device::cudnn::Cudnn;
-
-/// Architecture, name, and description as cuDNN wants it.
-const CARDS: [(&str, &str, &str); 2] =
-    [("sm_80", "NVIDIA A100-SXM4-80GB", include_str!("a100.json")), ("sm_90", "NVIDIA H200", include_str!("h200.json"))];
+use rocl::device::cudnn::{CARDS, Cudnn};
 
 /// cuDNN for one of [`CARDS`]; none, said aloud, where the library is missing.
 fn cudnn(architecture: &str) -> Option<Cudnn> {
-    let (_, name, properties) = CARDS.into_iter().find(|card| card.0 == architecture).unwrap();
-    match Cudnn::for_described_card(name, properties) {
+    let card = CARDS.iter().find(|card| card.architecture == architecture).unwrap();
+    match Cudnn::for_described_card(card.name, card.properties) {
         Ok(cudnn) => Some(cudnn),
         Err(error) => {
             println!("skipped: {error}");

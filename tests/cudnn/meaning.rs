@@ -1,117 +1,16 @@
 //! A plan means the operation it stands for.
 //!
-//! The library describes a plan's graph in JSON: tensors with their strides, operations with their scalars. That is interpreted here, number by
-//! number, and compared with the same operation on the CPU. Operands are small whole numbers, so that all sums are exact.
+//! The library's own description of a plan is interpreted, and compared with the same operation on the CPU. Operands are small whole numbers, so that
+//! all sums are exact.
 
 use crate::cudnn;
+use crate::plan_interpreter::{interpret, name_of, tensors};
 use rocl::device::Arithmetic;
 use rocl::device::conv::ConvShape;
 use rocl::device::cudnn::{Cudnn, Form, Operation, Problem, Role};
 use rocl::ops::{self, Epilogue};
 use rocl::{Device, Tensor};
 use serde_json::Value;
-use std::collections::BTreeMap;
-
-/// Four numbers of a description.
-fn four(value: &Value) -> [usize; 4] {
-    let numbers: Vec<usize> = value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
-    numbers.try_into().unwrap()
-}
-
-/// A tensor of a graph, as it lies in memory.
-#[derive(Clone)]
-struct Memory {
-    dims: [usize; 4],
-    strides: [usize; 4],
-    values: Vec<f64>,
-}
-
-impl Memory {
-    fn new(description: &Value) -> Self {
-        let (dims, strides) = (four(&description["dim"]), four(&description["stride"]));
-        Self { dims, strides, values: vec![0.0; dims.iter().product()] }
-    }
-
-    fn at(&self, index: [usize; 4]) -> usize {
-        // A dimension of size 1 is repeated.
-        (0..4).map(|axis| if self.dims[axis] == 1 { 0 } else { index[axis] * self.strides[axis] }).sum()
-    }
-
-    fn indices(&self) -> impl Iterator<Item = [usize; 4]> + use<> {
-        let [n, c, h, w] = self.dims;
-        (0..n * c * h * w).map(move |i| [i / (c * h * w), i / (h * w) % c, i / w % h, i % w])
-    }
-}
-
-/// Executes the graph on `memory`, whose names are those of the description.
-fn interpret(graph: &Value, memory: &mut BTreeMap<String, Memory>) {
-    for node in graph["nodes"].as_array().unwrap() {
-        let name = |key: &str| node[key].as_str().unwrap_or_else(|| panic!("no {key} in {node}")).to_owned();
-        match node["operation"].as_str().unwrap() {
-            "CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR" => {
-                convolve(node, [name("X"), name("W"), name("Y")], 2, memory)
-            }
-            "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR" => {
-                convolve(node, [name("dX"), name("W"), name("dY")], 0, memory);
-            }
-            "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR" => {
-                convolve(node, [name("X"), name("dW"), name("dY")], 1, memory);
-            }
-            "CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR" => {
-                let x = memory[&name("X")].clone();
-                let mut y = memory[&name("Y")].clone();
-                for index in y.indices() {
-                    let at = y.at(index);
-                    y.values[at] = match node["pointwiseMode"].as_str().unwrap() {
-                        "CUDNN_POINTWISE_ADD" => {
-                            let b = &memory[&name("B")];
-                            x.values[x.at(index)] + b.values[b.at(index)]
-                        }
-                        "CUDNN_POINTWISE_RELU_FWD" => x.values[x.at(index)].max(0.0),
-                        mode => panic!("no such function here: {mode}"),
-                    };
-                }
-                memory.insert(name("Y"), y);
-            }
-            "CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR" => {
-                let x = memory[&name("X")].clone();
-                for (key, power) in [("Sum", 1), ("SqSum", 2)] {
-                    let sums = memory.get_mut(&name(key)).unwrap();
-                    for index in x.indices() {
-                        let at = sums.at([0, index[1], 0, 0]);
-                        sums.values[at] += x.values[x.at(index)].powi(power);
-                    }
-                }
-            }
-            operation => panic!("no such operation here: {operation}"),
-        }
-    }
-}
-
-/// The sum over all terms x · w → y of a cross-correlation, gathered in one of x, w and y.
-fn convolve(node: &Value, names: [String; 3], result: usize, memory: &mut BTreeMap<String, Memory>) {
-    assert_eq!((node["mode"].as_str(), node["alpha"].as_f64()), (Some("CUDNN_CROSS_CORRELATION"), Some(1.0)));
-    let pair = |key: &str| [0, 1].map(|i| node[key][i].as_u64().unwrap() as usize);
-    let (stride, pad) = (pair("stride"), pair("pad"));
-    assert_eq!(pair("dilation"), [1, 1]);
-    let mut tensors = names.clone().map(|name| memory[&name].clone());
-    let beta = node["beta"].as_f64().unwrap();
-    tensors[result].values.iter_mut().for_each(|value| *value *= beta);
-    let ([_, _, height, width], w) = (tensors[0].dims, tensors[1].clone());
-    for y in tensors[2].indices() {
-        for tap in w.indices().filter(|tap| tap[0] == y[1]) {
-            let position = [0, 1].map(|i| (y[2 + i] * stride[i] + tap[2 + i]).checked_sub(pad[i]));
-            let [Some(row), Some(column)] = position else { continue };
-            if row < height && column < width {
-                let at = [tensors[0].at([y[0], tap[1], row, column]), tensors[1].at(tap), tensors[2].at(y)];
-                let factors: Vec<f64> = (0..3).filter(|&i| i != result).map(|i| tensors[i].values[at[i]]).collect();
-                tensors[result].values[at[result]] += factors[0] * factors[1];
-            }
-        }
-    }
-    let [x, w, y] = tensors;
-    memory.extend(names.into_iter().zip([x, w, y]));
-}
 
 /// Whole numbers from -3 to 3.
 fn numbers(role: Role, len: usize) -> Vec<f64> {
@@ -136,12 +35,9 @@ fn compare(cudnn: &Cudnn, problem: Problem) {
     let ConvShape { n, h, w, c, k, r, s, stride, pad } = problem.shape;
     let description: Value = serde_json::from_str(&plan.describe().unwrap()).unwrap();
     let graph = &description["operationGraph"];
-    let tensors = graph["tensors"].as_array().unwrap().iter();
-    let mut memory: BTreeMap<String, Memory> =
-        tensors.map(|tensor| (tensor["name"].as_str().unwrap().to_owned(), Memory::new(tensor))).collect();
-    let id = |role: Role| (role as usize + 1).to_string();
+    let mut memory = tensors(graph);
     for &role in plan.roles().iter().filter(|role| !matches!(role, Role::Zeros | Role::Sum | Role::SquareSum)) {
-        let memory = &mut memory.get_mut(&id(role)).unwrap().values;
+        let memory = &mut memory.get_mut(&name_of(role)).unwrap().values;
         *memory = numbers(role, memory.len());
         if role == Role::Filter && plan.pattern().form == Form::TurnedFilter {
             *memory = turned(&problem.shape, memory);
@@ -169,7 +65,7 @@ fn compare(cudnn: &Cudnn, problem: Problem) {
             ops::conv_fprop(&image, &filter, stride, pad, Epilogue::default(), &output).unwrap();
             let values = output.to_vec().unwrap();
             for (role, power) in [(Role::Sum, 1), (Role::SquareSum, 2)] {
-                let sums = &memory[&id(role)].values;
+                let sums = &memory[&name_of(role)].values;
                 for (channel, &sum) in sums.iter().enumerate() {
                     let expected: f64 = values.iter().skip(channel).step_by(k).map(|v| v.powi(power)).sum();
                     assert_eq!(sum, expected, "{role:?} of channel {channel}: {plan}");
@@ -188,7 +84,7 @@ fn compare(cudnn: &Cudnn, problem: Problem) {
             (Role::Filter, filter)
         }
     };
-    assert_eq!(memory[&id(result.0)].values, result.1.to_vec().unwrap(), "{plan}");
+    assert_eq!(memory[&name_of(result.0)].values, result.1.to_vec().unwrap(), "{plan}");
 }
 
 /// Both strides, paddings that keep the size, shrink and widen the image, and every way in which something follows the sum.

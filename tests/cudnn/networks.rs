@@ -1,10 +1,10 @@
 //! Every convolution of the networks has a plan, in every arithmetic, in all directions.
 
+use crate::cudnn;
 use crate::table::{Table, rows};
-use crate::{CARDS, cudnn};
 use rocl::device::Arithmetic;
 use rocl::device::conv::ConvShape;
-use rocl::device::cudnn::{Form, Operation, Pattern, Plan, Problem, Role};
+use rocl::device::cudnn::{CARDS, Form, Operation, Pattern, Plan, Problem, Role};
 use rocl::nn::{Architecture, Topology};
 
 /// The batches of a step with 256 images: the attack's, the regulariser's and the contrastive loss's.
@@ -15,17 +15,7 @@ fn shapes() -> Vec<ConvShape> {
     let topologies = [Architecture::ResNet18, Architecture::ResNet50].map(|architecture| Topology::new(architecture, 64));
     let mut shapes = Vec::new();
     for (conv, n) in topologies.iter().flat_map(Topology::convs).flat_map(|conv| BATCHES.map(|n| (conv, n))) {
-        let shape = ConvShape {
-            n,
-            h: conv.size,
-            w: conv.size,
-            c: conv.c,
-            k: conv.k,
-            r: conv.r,
-            s: conv.r,
-            stride: conv.stride,
-            pad: conv.pad(),
-        };
+        let shape = conv.shape(n);
         shapes.push(shape);
         shapes.extend((shape.c == 3).then_some(ConvShape { c: 8, ..shape }));
     }
@@ -56,7 +46,7 @@ fn every_convolution_of_the_networks_has_plans() {
     let shapes = shapes();
     assert_eq!(shapes.len(), BATCHES.len() * 30);
     let mut table = Table::default();
-    for (architecture, ..) in CARDS {
+    for architecture in CARDS.iter().map(|card| card.architecture) {
         for arithmetic in Arithmetic::ALL {
             let Some(cudnn) = cudnn(architecture) else { return };
             for (row, operation, stride) in rows() {

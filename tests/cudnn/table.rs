@@ -1,7 +1,7 @@
 //! The table of what plans compute.
 
 use rocl::device::Arithmetic;
-use rocl::device::cudnn::{Form, Operation, Plan};
+use rocl::device::cudnn::{Operation, Plan};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -39,14 +39,7 @@ pub struct Table {
 impl Table {
     /// `plan` computes one of the row's convolutions, or none does.
     pub fn count(&mut self, row: &str, architecture: &'static str, arithmetic: Arithmetic, plan: Option<&Plan>) {
-        let outcome = plan.map_or("–".to_owned(), |plan| {
-            let (asked, pattern) = (plan.problem().operation, plan.pattern());
-            match pattern.form {
-                Form::NarrowGradient => "16-bit dw".to_owned(),
-                _ if pattern.computes == asked => "all".to_owned(),
-                _ => pattern.computes.to_string(),
-            }
-        });
+        let outcome = plan.map_or("–".to_owned(), Plan::extent);
         *self.cells.entry((row.to_owned(), architecture, arithmetic)).or_default().entry(outcome).or_default() += 1;
     }
 }

@@ -259,6 +259,12 @@ EXPORT CUresult cuMemFreeHost(void* memory) {
     return SUCCESS;
 }
 
+// For libraries that tests put in the place of NVIDIA's: something to be done in a stream's order, which may fail, and whether a range is allocated.
+EXPORT CUresult fake_cuda_put(Stream* stream, int (*task)(void*), void* data) {
+    return stream->put([=]() -> CUresult { return task(data) ? ILLEGAL_ADDRESS : SUCCESS; });
+}
+EXPORT int fake_cuda_holds(Address start, size_t bytes) { return memory().holds(start, bytes); }
+
 // Which sides of a copy are device memory.
 enum Sides { TO, FROM, BOTH };
 static CUresult copy(Address to, Address from, size_t bytes, Sides sides, Stream* stream) {
@@ -312,6 +318,12 @@ EXPORT CUresult cuEventDestroy_v2(Event* event) {
 }
 EXPORT CUresult cuEventRecord(Event* event, Stream* stream) {
     *event = {stream, stream->end()};
+    return SUCCESS;
+}
+// A thing to do takes a millisecond.
+EXPORT CUresult cuEventElapsedTime(float* milliseconds, Event* start, Event* end) {
+    MAY_FAIL;
+    *milliseconds = (float)(end->position - start->position);
     return SUCCESS;
 }
 EXPORT CUresult cuEventSynchronize(Event* event) { return event->stream ? event->stream->wait(event->position) : SUCCESS; }

@@ -33,13 +33,13 @@ struct Host {
 
 /// A device on the fake driver, with convolutions by kernels.
 pub fn device() -> Device {
-    device_with(CudaOptions::default()).unwrap()
+    device_with(CudaOptions { direct_convolution: true, ..CudaOptions::default() }).unwrap()
 }
 
 /// As [`device`], with some options; and with what [`set`] has asked for.
 pub fn device_with(options: CudaOptions) -> rocl::Result<Device> {
     load();
-    Device::cuda_with(CudaOptions { simulated: true, direct_convolution: true, ..options })
+    Device::cuda_with(CudaOptions { simulated: true, ..options })
 }
 
 /// What the driver pretends to be on this thread, as `driver.cpp` says: "" for a machine with one GPU where nothing fails.
@@ -48,6 +48,29 @@ pub fn set(settings: &str) {
     let function = symbol(c"fake_cuda_set");
     // SAFETY: the function's signature in `driver.cpp`; it copies the text.
     unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(*const c_char)>(function)(settings.as_ptr()) };
+}
+
+/// Has `task` done in the order of a stream, each time it is launched or replayed. A task that returns false fails like a kernel.
+pub fn put(stream: *mut c_void, task: impl Fn() -> bool + 'static) {
+    extern "C" fn run(task: *mut c_void) -> c_int {
+        // SAFETY: leaked below, so it lives as long as any graph.
+        let task = unsafe { &*task.cast::<Box<dyn Fn() -> bool>>() };
+        c_int::from(!task())
+    }
+    let task: Box<dyn Fn() -> bool> = Box::new(task);
+    let task: *mut Box<dyn Fn() -> bool> = Box::leak(Box::new(task));
+    type Put = extern "C" fn(*mut c_void, extern "C" fn(*mut c_void) -> c_int, *mut c_void) -> c_uint;
+    // SAFETY: the function's signature in `driver.cpp`.
+    let status = unsafe { std::mem::transmute::<*mut c_void, Put>(symbol(c"fake_cuda_put"))(stream, run, task.cast()) };
+    assert_eq!(status, 0);
+}
+
+/// Whether so many bytes are allocated there.
+pub fn holds(address: u64, bytes: usize) -> bool {
+    // SAFETY: the function's signature in `driver.cpp`.
+    unsafe {
+        std::mem::transmute::<*mut c_void, extern "C" fn(u64, usize) -> c_int>(symbol(c"fake_cuda_holds"))(address, bytes) != 0
+    }
 }
 
 /// Kernels that this thread has waited for, which is when they run.

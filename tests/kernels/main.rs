@@ -15,6 +15,7 @@ mod cast;
 mod clock;
 mod conv_direct;
 mod cross_entropy;
+mod filter;
 mod image;
 mod layout;
 mod loss_scale;

@@ -42,6 +42,31 @@ fn step_equals_the_oracle() {
     step::<f64>(4.0 * rounding::<f64>());
 }
 
+/// Fused or not, the operations are the same in the same order: so are the bits, also where gradients are 0 or NaN.
+#[test]
+fn fusing_does_not_change_a_bit() {
+    for n in SIZES {
+        let clean = uniform(1, n, 0.0, 1.0);
+        let x: Vec<f64> = clean.iter().zip(uniform(2, n, -0.04, 0.04)).map(|(c, d)| (c + d).clamp(0.0, 1.0)).collect();
+        let mut gradient = uniform(3, n, -1.0, 1.0);
+        gradient.iter_mut().step_by(5).for_each(|g| *g = 0.0);
+        gradient.iter_mut().skip(1).step_by(7).for_each(|g| *g = f64::NAN);
+        let moved = |fused: bool| {
+            same_bits_everywhere(|device| {
+                let [x, gradient, clean] = [&x, &gradient, &clean].map(|values| upload::<f32, 1>(device, [n], values));
+                let direction = Tensor::zeros(device, [n]).unwrap();
+                if fused {
+                    ops::pgd_linf_step(&x, &gradient, &clean, 0.007, 0.0314).unwrap();
+                } else {
+                    ops::pgd_linf_step_unfused(&x, &gradient, &clean, 0.007, 0.0314, &direction).unwrap();
+                }
+                x.to_vec().unwrap()
+            })
+        };
+        assert_eq!(moved(true), moved(false), "{n}");
+    }
+}
+
 #[test]
 fn step_refuses_what_does_not_fit() {
     for_each_device(|device| {

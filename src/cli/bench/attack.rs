@@ -51,6 +51,9 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     }
     print(title(&recipe, &device, precision))?;
     print(format!("\n{}", ladder_table(&rungs)))?;
+    if device.is_host() {
+        print("A CPU runs each step anew: the rung \"replayed as a graph\" is for GPUs.\n")?;
+    }
     print(variation_table(&variations).to_string().trim_end())
 }
 

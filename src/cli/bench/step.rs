@@ -131,7 +131,8 @@ fn summary(device: &Device, cost: &StepCost, ceilings: &Ceilings, batch: f64, me
         seconds(work.floor),
     ))?;
     let phases: f64 = cost.phases.iter().map(|phase| phase.time.median).sum();
-    print(format!("the phases, each waited for, add up to {} of the step", percent(phases, step)))?;
+    let how = if cost.graph { ", which is replayed as a graph" } else { "" };
+    print(format!("the phases, each waited for, add up to {} of the step{how}", percent(phases, step)))?;
     let _ = (device, ceilings);
     print(format!(
         "memory: {} in tensors, {} resident at most",

@@ -19,7 +19,8 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(name: impl Into<String>, outcome: Result<String>) -> Self {
+    /// A check with this outcome.
+    pub fn new(name: impl Into<String>, outcome: Result<String>) -> Self {
         let (ok, text) = match outcome {
             Ok(found) => (true, found),
             Err(error) => (false, error.to_string()),

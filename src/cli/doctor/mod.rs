@@ -1,6 +1,7 @@
 //! `rocl doctor`.
 
 mod checks;
+mod fusions;
 
 use super::output::{print, print_json};
 use crate::Result;
@@ -43,8 +44,11 @@ pub fn run(args: Args) -> Result<()> {
     let mut checks = vec![checks::program(), checks::processor(), checks::gpu_code(), checks::driver()];
     let gpus = checks::gpus();
     let device = gpus.iter().find(|gpu| gpu.ok).map_or("cpu", |gpu| &gpu.name).to_owned();
+    let usable: Vec<usize> =
+        gpus.iter().filter(|gpu| gpu.ok).filter_map(|gpu| gpu.name.strip_prefix("cuda:")?.parse().ok()).collect();
     checks.extend(gpus);
     checks.extend(checks::libraries());
+    checks.extend(fusions::fusions(&usable));
     checks.extend([checks::data(&args.data), checks::recipes()]);
     if args.json {
         return print_json(&Report { schema: 1, version: env!("CARGO_PKG_VERSION"), device, checks });

@@ -3,9 +3,10 @@
 //! A device declares here what it fuses. The rest comes back as `left`, and [`crate::ops`] runs it as a kernel, in place on the result: the
 //! same values, but for one more rounding to storage in between, and for the bias, which a fused sum starts from.
 
-use crate::Tensor;
-use crate::device::Device;
+use super::{ConvShape, cuda};
+use crate::device::{Device, Host};
 use crate::element::Element;
+use crate::{Result, Tensor};
 
 /// What follows a convolution's sum: y = relu(sum + bias + residual), each where asked for.
 #[derive(Clone, Copy)]
@@ -51,7 +52,7 @@ impl<T: Element> DgradEpilogue<'_, T> {
 }
 
 /// An epilogue as a device takes it. Its steps have an order, so what is left begins where the fused part ends.
-pub(crate) struct Split<E> {
+pub(super) struct Split<E> {
     /// Runs within the call.
     pub fused: E,
     /// Is to be run on the result afterwards.
@@ -59,26 +60,36 @@ pub(crate) struct Split<E> {
 }
 
 impl<E: Default> Split<E> {
-    fn all_or_nothing(fuses: bool, epilogue: E) -> Self {
-        if fuses { Self { fused: epilogue, left: E::default() } } else { Self { fused: E::default(), left: epilogue } }
+    /// All of it runs within the call: what is hoped for of a GPU's library.
+    fn all(epilogue: E) -> Self {
+        Self { fused: epilogue, left: E::default() }
+    }
+
+    pub(super) fn on_host(host: &Host, epilogue: E) -> Self {
+        if host.options().fused_epilogues { Self::all(epilogue) } else { Self { fused: E::default(), left: epilogue } }
     }
 }
 
-/// What `device` fuses into [`fprop`](super::fprop).
-pub(crate) fn fprop_epilogue<'a, T: Element>(device: &Device, epilogue: Epilogue<'a, T>) -> Split<Epilogue<'a, T>> {
-    Split::all_or_nothing(fuses(device), epilogue)
-}
-
-/// What `device` fuses into [`dgrad`](super::dgrad).
-pub(crate) fn dgrad_epilogue<'a, T: Element>(device: &Device, epilogue: DgradEpilogue<'a, T>) -> Split<DgradEpilogue<'a, T>> {
-    Split::all_or_nothing(fuses(device), epilogue)
-}
-
-fn fuses(device: &Device) -> bool {
+/// What `device` fuses into [`fprop`](super::fprop) of this shape.
+pub(super) fn fprop_epilogue<'a, T: Element>(
+    device: &Device,
+    shape: &ConvShape,
+    epilogue: Epilogue<'a, T>,
+) -> Result<Split<Epilogue<'a, T>>> {
     match device {
-        Device::Host(host) => host.options().fused_epilogues,
-        Device::Cuda(_) => false,
-        // What is hoped for of a GPU's library.
-        Device::Dry(_) => true,
+        Device::Host(host) => Ok(Split::on_host(host, epilogue)),
+        device => device.gpu().map_or(Ok(Split::all(epilogue)), |cuda| cuda::fprop_epilogue(cuda, shape, epilogue)),
+    }
+}
+
+/// What `device` fuses into [`dgrad`](super::dgrad) of this shape.
+pub(super) fn dgrad_epilogue<'a, T: Element>(
+    device: &Device,
+    shape: &ConvShape,
+    epilogue: DgradEpilogue<'a, T>,
+) -> Result<Split<DgradEpilogue<'a, T>>> {
+    match device {
+        Device::Host(host) => Ok(Split::on_host(host, epilogue)),
+        device => device.gpu().map_or(Ok(Split::all(epilogue)), |cuda| cuda::dgrad_epilogue(cuda, shape, epilogue)),
     }
 }

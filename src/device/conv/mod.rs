@@ -1,62 +1,93 @@
 //! Convolution: a library call, with as much of its epilogue as the device fuses.
 
+mod cuda;
 mod epilogue;
 mod shape;
+mod tune;
 
 use super::Device;
 use super::host::conv as host;
 use super::record::{self, Call};
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
+pub(crate) use epilogue::DgradEpilogue;
 pub use epilogue::Epilogue;
-pub(crate) use epilogue::{DgradEpilogue, Split, dgrad_epilogue, fprop_epilogue};
+use epilogue::{Split, dgrad_epilogue, fprop_epilogue};
 pub use shape::ConvShape;
 
-/// y = relu(x ∗ filter + bias + residual), as far as `epilogue` asks for them: no more than [`fprop_epilogue`] calls fused.
-pub(crate) fn fprop<T: Element>(
+pub(crate) use cuda::Gradient;
+pub(super) use cuda::cudnn;
+pub(crate) use tune::{tune_dgrad, tune_fprop, tune_wgrad};
+
+/// Whether `device` wants the filters turned for [`dgrad`] where these follow the sum; see [`turn_filter`](crate::ops::turn_filter).
+pub(crate) fn turns_filter<T: Element>(device: &Device, shape: &ConvShape, residual: bool, mask: bool) -> Result<bool> {
+    device.gpu().map_or(Ok(false), |cuda| cuda::turns_filter::<T>(cuda, shape, residual, mask))
+}
+
+/// Memory for turned filters until the next convolution, `[c, r, s, k]`, on a device that [turns](turns_filter) them.
+pub(crate) fn turned_filter<T: Element>(device: &Device, shape: &ConvShape) -> Result<Tensor<T>> {
+    match device {
+        Device::Cuda(cuda) => cuda::turned_filter(cuda, shape),
+        _ => Tensor::zeros(device, [shape.c, shape.r, shape.s, shape.k]),
+    }
+}
+
+/// Where `device` writes the filters' gradient: for [`wgrad`] into dw itself, else by [`wgrad_aside`].
+pub(crate) fn gradient<T: Element>(device: &Device, shape: &ConvShape, accumulate: bool) -> Result<Gradient<T>> {
+    match device {
+        Device::Cuda(cuda) => cuda::gradient(cuda, shape, accumulate),
+        Device::Host(_) | Device::Dry(_) => Ok(Gradient::Itself),
+    }
+}
+
+/// y = relu(x ∗ filter + bias + residual), as far as `epilogue` asks for them and the device fuses them. Returns what is left to be done.
+pub(crate) fn fprop<'a, T: Element>(
     shape: &ConvShape,
     x: &Tensor<T>,
     filter: &Tensor<T>,
-    epilogue: Epilogue<T>,
+    epilogue: Epilogue<'a, T>,
     y: &Tensor<T>,
-) -> Result<()> {
+) -> Result<Epilogue<'a, T>> {
+    let Split { fused, left } = fprop_epilogue(y.device(), shape, epilogue)?;
     run_fprop(shape, x, filter, epilogue, y)?;
     record::note(|| {
+        let parts = format!("{}{}", tag(fused.bias, "bias"), tag(fused.residual, "residual"));
+        let label = format!("{shape}{parts}{}", if fused.relu { " + relu" } else { "" });
+        let (read, written) = (bytes(&[Some(x), Some(filter), fused.bias, fused.residual]), bytes(&[Some(y)]));
         let Epilogue { bias, residual, relu } = epilogue;
-        let read = bytes(&[Some(x), Some(filter), bias, residual]);
         let (shape, x, filter, bias, residual, y) =
             (*shape, x.clone(), filter.clone(), bias.cloned(), residual.cloned(), y.clone());
         let name = if shape.is_linear() { "linear_fprop" } else { "conv_fprop" };
-        let label = format!("{shape}{}{}{}", tag(&bias, "bias"), tag(&residual, "residual"), if relu { " + relu" } else { "" });
-        let written = bytes(&[Some(&y)]);
         let again =
             move || run_fprop(&shape, &x, &filter, Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), relu }, &y);
         Call::new(name, T::NAME, label, again).moving(read, written).computing(shape.flops())
     });
-    Ok(())
+    Ok(left)
 }
 
-/// dx = (mask > 0) · (gradient + residual), as far as `epilogue` asks for them: no more than [`dgrad_epilogue`] calls fused.
-pub(crate) fn dgrad<T: Element>(
+/// dx = (mask > 0) · (gradient + residual), as far as `epilogue` asks for them and the device fuses them, by filters that are turned where it
+/// [wants](turns_filter) them so. Returns what is left to be done.
+pub(crate) fn dgrad<'a, T: Element>(
     shape: &ConvShape,
     dy: &Tensor<T>,
     filter: &Tensor<T>,
-    epilogue: DgradEpilogue<T>,
+    epilogue: DgradEpilogue<'a, T>,
     dx: &Tensor<T>,
-) -> Result<()> {
+) -> Result<DgradEpilogue<'a, T>> {
+    let Split { fused, left } = dgrad_epilogue(dx.device(), shape, epilogue)?;
     run_dgrad(shape, dy, filter, epilogue, dx)?;
     record::note(|| {
+        let label = format!("{shape}{}{}", tag(fused.residual, "residual"), tag(fused.mask, "mask"));
+        let (read, written) = (bytes(&[Some(dy), Some(filter), fused.residual, fused.mask]), bytes(&[Some(dx)]));
         let DgradEpilogue { residual, mask } = epilogue;
-        let read = bytes(&[Some(dy), Some(filter), residual, mask]);
         let (shape, dy, filter, residual, mask, dx) =
             (*shape, dy.clone(), filter.clone(), residual.cloned(), mask.cloned(), dx.clone());
         let name = if shape.is_linear() { "linear_dgrad" } else { "conv_dgrad" };
-        let (label, written) = (format!("{shape}{}{}", tag(&residual, "residual"), tag(&mask, "mask")), bytes(&[Some(&dx)]));
         let again =
             move || run_dgrad(&shape, &dy, &filter, DgradEpilogue { residual: residual.as_ref(), mask: mask.as_ref() }, &dx);
         Call::new(name, T::NAME, label, again).moving(read, written).computing(shape.flops())
     });
-    Ok(())
+    Ok(left)
 }
 
 /// dw = gradient, or dw += gradient where `accumulate`.
@@ -79,15 +110,47 @@ pub(crate) fn wgrad<T: Element>(
     Ok(())
 }
 
-fn bytes<E>(tensors: &[Option<&Tensor<E>>]) -> u64
+/// The filters' gradient alone, to where [`gradient`] says that the device writes it for this `accumulate`.
+pub(crate) fn wgrad_aside<T: Element, G: Element>(
+    shape: &ConvShape,
+    x: &Tensor<T>,
+    dy: &Tensor<T>,
+    accumulate: bool,
+    gradient: &Tensor<G>,
+) -> Result<()> {
+    run_wgrad_aside(shape, x, dy, accumulate, gradient)?;
+    record::note(|| {
+        let (read, written) = (bytes(&[Some(x), Some(dy)]), bytes(&[Some(gradient)]));
+        let (shape, x, dy, gradient) = (*shape, x.clone(), dy.clone(), gradient.clone());
+        let again = move || run_wgrad_aside(&shape, &x, &dy, accumulate, &gradient);
+        Call::new("conv_wgrad", T::NAME, shape.to_string(), again).moving(read, written).computing(shape.flops())
+    });
+    Ok(())
+}
+
+fn run_wgrad_aside<T: Element, G: Element>(
+    shape: &ConvShape,
+    x: &Tensor<T>,
+    dy: &Tensor<T>,
+    accumulate: bool,
+    gradient: &Tensor<G>,
+) -> Result<()> {
+    match device_of("conv_wgrad", &[x, dy], &[], gradient)? {
+        Device::Cuda(cuda) => cuda::wgrad(&cuda, shape, x, dy, accumulate, gradient.address()),
+        Device::Host(_) | Device::Dry(_) => Err(Error::shape("conv_wgrad", "this device writes dw itself")),
+    }
+}
+
+/// What those of the tensors that are there take up.
+pub(super) fn bytes<E>(tensors: &[Option<&Tensor<E>>]) -> u64
 where
     E: bytemuck::Pod,
 {
     tensors.iter().flatten().map(|tensor| (tensor.len() * size_of::<E>()) as u64).sum()
 }
 
-fn tag<E>(present: &Option<E>, name: &str) -> String {
-    present.as_ref().map(|_| format!(" + {name}")).unwrap_or_default()
+fn tag<E>(present: Option<E>, name: &str) -> String {
+    present.map(|_| format!(" + {name}")).unwrap_or_default()
 }
 
 fn run_fprop<T: Element>(
@@ -99,9 +162,10 @@ fn run_fprop<T: Element>(
 ) -> Result<()> {
     let device = match device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)? {
         Device::Host(host) => host,
-        Device::Cuda(_) => return no_library("conv_fprop"),
+        Device::Cuda(cuda) => return cuda::fprop(&cuda, shape, x, filter, epilogue, y),
         Device::Dry(_) => return Ok(()),
     };
+    let epilogue = Split::on_host(&device, epilogue).fused;
     // SAFETY: `device_of` has found all tensors on the host and y apart from the inputs, and this thread alone drives the device.
     let (x, filter, y) = unsafe { (slice(x), slice(filter), slice_mut(y)) };
     // SAFETY: as above.
@@ -116,12 +180,12 @@ fn run_dgrad<T: Element>(
     epilogue: DgradEpilogue<T>,
     dx: &Tensor<T>,
 ) -> Result<()> {
-    let DgradEpilogue { residual, mask } = epilogue;
-    let device = match device_of("conv_dgrad", &[dy, filter], &[residual, mask], dx)? {
+    let device = match device_of("conv_dgrad", &[dy, filter], &[epilogue.residual, epilogue.mask], dx)? {
         Device::Host(host) => host,
-        Device::Cuda(_) => return no_library("conv_dgrad"),
+        Device::Cuda(cuda) => return cuda::dgrad(&cuda, shape, dy, filter, epilogue, dx),
         Device::Dry(_) => return Ok(()),
     };
+    let DgradEpilogue { residual, mask } = Split::on_host(&device, epilogue).fused;
     // SAFETY: as in `fprop`.
     let (dy, filter, dx) = unsafe { (slice(dy), slice(filter), slice_mut(dx)) };
     // SAFETY: as in `fprop`.
@@ -132,7 +196,7 @@ fn run_dgrad<T: Element>(
 fn run_wgrad<T: Element>(shape: &ConvShape, x: &Tensor<T>, dy: &Tensor<T>, accumulate: bool, dw: &Tensor<T::Real>) -> Result<()> {
     let device = match device_of("conv_wgrad", &[x, dy], &[], dw)? {
         Device::Host(host) => host,
-        Device::Cuda(_) => return no_library("conv_wgrad"),
+        Device::Cuda(cuda) => return cuda::wgrad(&cuda, shape, x, dy, accumulate, dw.address()),
         Device::Dry(_) => return Ok(()),
     };
     // SAFETY: as in `fprop`.
@@ -140,14 +204,8 @@ fn run_wgrad<T: Element>(shape: &ConvShape, x: &Tensor<T>, dy: &Tensor<T>, accum
     device.install(|| host::wgrad(shape, x, dy, accumulate, dw))
 }
 
-fn no_library(op: &str) -> Result<()> {
-    Err(Error::Device(format!(
-        "{op}: this build calls no convolution library on a GPU; set ROCL_CONV=direct to use kernels instead"
-    )))
-}
-
 /// The device all operands share; fails when they do not, or when the output overlaps an input.
-fn device_of<T: Element, O: Element>(
+pub(super) fn device_of<T: Element, O: Element>(
     op: &'static str,
     inputs: &[&Tensor<T>],
     optional: &[Option<&Tensor<T>>],

@@ -34,7 +34,6 @@ pub(super) struct Proposal {
 functions! {
     /// What products need.
     struct Functions {
-        version = "cublasLtGetVersion": fn() -> usize;
         status_text = "cublasLtGetStatusString": fn(Status) -> *const c_char;
         create_handle = "cublasLtCreate": fn(*mut Raw) -> Status;
         destroy_handle = "cublasLtDestroy": fn(Raw) -> Status;

@@ -7,6 +7,8 @@ mod plan;
 mod product;
 
 pub use plan::ProductPlan;
+#[doc(hidden)]
+pub use plan::Simulation;
 pub use product::{Product, ProductKind};
 
 use crate::Result;
@@ -17,9 +19,14 @@ use std::rc::Rc;
 
 /// cuBLASLt on a card, with the plans made so far.
 pub struct CublasLt {
-    library: &'static Library,
-    handle: Rc<Object>,
+    source: Source,
     plans: RefCell<BTreeMap<Product, Rc<ProductPlan>>>,
+}
+
+/// Where plans come from.
+enum Source {
+    Library { library: &'static Library, handle: Rc<Object> },
+    Simulated(Rc<Simulation>),
 }
 
 impl CublasLt {
@@ -29,13 +36,14 @@ impl CublasLt {
     /// [`Error::Device`](crate::Error::Device) when there is no cuBLASLt, or it does not work with the card or its driver.
     pub fn on_current_card() -> Result<Self> {
         let library = Library::load()?;
-        Ok(Self { library, handle: Rc::new(Object::handle(library)?), plans: RefCell::default() })
+        let source = Source::Library { library, handle: Rc::new(Object::handle(library)?) };
+        Ok(Self { source, plans: RefCell::default() })
     }
 
-    /// 10000 · major + 100 · minor + patch.
-    pub fn version(&self) -> usize {
-        // SAFETY: the function has no preconditions.
-        unsafe { (self.library.version)() }
+    /// Something else that multiplies: for tests without a GPU.
+    #[doc(hidden)]
+    pub fn simulated(simulation: Rc<Simulation>) -> Self {
+        Self { source: Source::Simulated(simulation), plans: RefCell::default() }
     }
 
     /// The plan for `product`, made when it is first asked for.
@@ -46,13 +54,11 @@ impl CublasLt {
         if let Some(plan) = self.plans.borrow().get(&product) {
             return Ok(plan.clone());
         }
-        let plan = Rc::new(ProductPlan::new(self.library, &self.handle, product)?);
+        let plan = Rc::new(match &self.source {
+            Source::Library { library, handle } => ProductPlan::new(library, handle, product)?,
+            Source::Simulated(simulation) => ProductPlan::simulated(simulation, product),
+        });
         self.plans.borrow_mut().insert(product, plan.clone());
         Ok(plan)
-    }
-
-    /// The workspace that all plans made so far can share.
-    pub fn workspace_bytes(&self) -> usize {
-        self.plans.borrow().values().map(|plan| plan.workspace_bytes()).max().unwrap_or(0)
     }
 }

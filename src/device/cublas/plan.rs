@@ -94,17 +94,32 @@ pub(super) fn preference(library: &Library) -> Result<Object> {
 
 /// A product that is ready to run.
 pub struct ProductPlan {
+    product: Product,
+    engine: Engine,
+}
+
+/// What runs it.
+enum Engine {
+    Library(Prepared),
+    Simulated(Rc<Simulation>),
+}
+
+/// What multiplies in the library's place: given a product, the stream that it is to be put on, its factors, its bias and its result.
+#[doc(hidden)]
+pub type Simulation = dyn Fn(&Product, CUstream, [u64; 2], Option<u64>, u64) -> Result<()>;
+
+/// A product with its algorithm.
+struct Prepared {
     library: &'static Library,
     handle: Rc<Object>,
-    product: Product,
     description: Description,
     algorithm: Algorithm,
     workspace_bytes: usize,
 }
 
-impl ProductPlan {
-    pub(super) fn new(library: &'static Library, handle: &Rc<Object>, product: Product) -> Result<Self> {
-        let description = Description::new(library, &product)?;
+impl Prepared {
+    fn new(library: &'static Library, handle: &Rc<Object>, product: &Product) -> Result<Self> {
+        let description = Description::new(library, product)?;
         let Description { product: raw, a, b, d, .. } = &description;
         let preference = preference(library)?;
         let (mut proposal, mut count) = (Proposal::default(), 0);
@@ -131,57 +146,26 @@ impl ProductPlan {
         }
         library.check(&format!("the algorithm for {product}"), proposal.state)?;
         let Proposal { algorithm, workspace_bytes, .. } = proposal;
-        Ok(Self { library, handle: handle.clone(), product, description, algorithm, workspace_bytes })
+        Ok(Self { library, handle: handle.clone(), description, algorithm, workspace_bytes })
     }
 
-    /// What was asked for.
-    pub fn product(&self) -> &Product {
-        &self.product
-    }
-
-    /// The memory it needs besides its matrices.
-    pub fn workspace_bytes(&self) -> usize {
-        self.workspace_bytes
-    }
-
-    /// Runs on `stream`; returns when the work has been queued. The factors are x and W for y, dy and W for dx, x and dy for dW, which is added to.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when an address is not aligned, a bias is missing or superfluous, or the workspace is too small; [`Error::Device`] when the
-    /// library fails.
-    ///
     /// # Safety
-    /// The addresses are those of device memory, as large as the product says, in the context that the plan was made in; nothing else writes it,
-    /// and it lives, until the work is done. The result and the workspace overlap nothing.
-    pub unsafe fn run(
+    /// As [`ProductPlan::run`].
+    unsafe fn run(
         &self,
         stream: CUstream,
+        product: &Product,
         factors: [u64; 2],
         bias: Option<u64>,
         result: u64,
         workspace: Workspace,
     ) -> Result<()> {
-        let Self { library, product, .. } = self;
-        let refuse = |message: String| Err(Error::shape("cublas", message));
-        let wants_bias = matches!(product.kind, ProductKind::Forward { bias: true, .. });
-        if wants_bias != bias.is_some() {
-            return refuse(format!("the plan for {product} takes {}", if wants_bias { "a bias" } else { "no bias" }));
-        }
-        if [factors[0], factors[1], result].into_iter().chain(bias).any(|address| address == 0 || address % ALIGNMENT != 0) {
-            return refuse(format!("an address for {product} is not a multiple of {ALIGNMENT} above 0; allocate it anew"));
-        }
-        if workspace.bytes < self.workspace_bytes {
-            let (needs, has) = (self.workspace_bytes, workspace.bytes);
-            return refuse(format!("the plan for {product} needs {needs} bytes of workspace but was given {has}"));
-        }
+        let Self { library, .. } = self;
         if let Some(bias) = bias {
             self.description.set_bias(library, bias)?;
         }
         let Description { gemm, product: raw, a, b, d } = &self.description;
-        let [first, second] = match product.kind {
-            ProductKind::Forward { .. } | ProductKind::InputGradient => [factors[1], factors[0]],
-            ProductKind::WeightGradient => factors,
-        };
+        let [first, second] = product.operands(factors);
         let one = 1f32;
         // SAFETY: all objects are alive, the scalars are on the host and in `f32`; of the device's memory, the caller promises it.
         let status = unsafe {
@@ -205,6 +189,66 @@ impl ProductPlan {
             )
         };
         library.check(&format!("to run {product}"), status)
+    }
+}
+
+impl ProductPlan {
+    pub(super) fn new(library: &'static Library, handle: &Rc<Object>, product: Product) -> Result<Self> {
+        Ok(Self { engine: Engine::Library(Prepared::new(library, handle, &product)?), product })
+    }
+
+    pub(super) fn simulated(simulation: &Rc<Simulation>, product: Product) -> Self {
+        Self { engine: Engine::Simulated(simulation.clone()), product }
+    }
+
+    /// What was asked for.
+    pub fn product(&self) -> &Product {
+        &self.product
+    }
+
+    /// The memory it needs besides its matrices.
+    pub fn workspace_bytes(&self) -> usize {
+        match &self.engine {
+            Engine::Library(prepared) => prepared.workspace_bytes,
+            Engine::Simulated(_) => 0,
+        }
+    }
+
+    /// Runs on `stream`; returns when the work has been queued. The factors are x and W for y, dy and W for dx, x and dy for dW, which is added to.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when an address is not aligned, a bias is missing or superfluous, or the workspace is too small; [`Error::Device`] when the
+    /// library fails.
+    ///
+    /// # Safety
+    /// The addresses are those of device memory, as large as the product says, in the context that the plan was made in; nothing else writes it,
+    /// and it lives, until the work is done. The result and the workspace overlap nothing.
+    pub unsafe fn run(
+        &self,
+        stream: CUstream,
+        factors: [u64; 2],
+        bias: Option<u64>,
+        result: u64,
+        workspace: Workspace,
+    ) -> Result<()> {
+        let product = &self.product;
+        let refuse = |message: String| Err(Error::shape("cublas", message));
+        let wants_bias = matches!(product.kind, ProductKind::Forward { bias: true, .. });
+        if wants_bias != bias.is_some() {
+            return refuse(format!("the plan for {product} takes {}", if wants_bias { "a bias" } else { "no bias" }));
+        }
+        if [factors[0], factors[1], result].into_iter().chain(bias).any(|address| address == 0 || address % ALIGNMENT != 0) {
+            return refuse(format!("an address for {product} is not a multiple of {ALIGNMENT} above 0; allocate it anew"));
+        }
+        let (needs, has) = (self.workspace_bytes(), workspace.bytes);
+        if has < needs {
+            return refuse(format!("the plan for {product} needs {needs} bytes of workspace but was given {has}"));
+        }
+        match &self.engine {
+            // SAFETY: as the caller promises.
+            Engine::Library(prepared) => unsafe { prepared.run(stream, product, factors, bias, result, workspace) },
+            Engine::Simulated(simulation) => simulation(product, stream, factors, bias, result),
+        }
     }
 }
 

@@ -59,7 +59,15 @@ pub(super) struct Gemm {
 }
 
 impl Product {
-    /// What the library is asked for. A and B are W and x; W and dy; x and dy.
+    /// A and B, of the factors x and W of y; dy and W of dx; x and dy of dW.
+    pub(super) fn operands<V>(&self, [first, second]: [V; 2]) -> [V; 2] {
+        match self.kind {
+            ProductKind::Forward { .. } | ProductKind::InputGradient => [second, first],
+            ProductKind::WeightGradient => [first, second],
+        }
+    }
+
+    /// What the library is asked for, for these [operands](Self::operands).
     pub(super) fn gemm(&self) -> Gemm {
         let Self { rows, inputs, outputs, .. } = *self;
         match self.kind {
@@ -135,15 +143,19 @@ mod tests {
     fn products_are_those_of_a_linear_layer() {
         let (rows, inputs, outputs) = (5, 3, 4);
         let [x, w, dy] = [(1, rows * inputs), (2, outputs * inputs), (3, rows * outputs)].map(|(seed, len)| numbers(seed, len));
-        let gemm = |kind| Product { kind, rows, inputs, outputs, arithmetic: Arithmetic::F32 }.gemm();
+        let multiply = |kind, factors: [&[f64]; 2], result: &mut [f64]| {
+            let product = Product { kind, rows, inputs, outputs, arithmetic: Arithmetic::F32 };
+            let [a, b] = product.operands(factors);
+            by_columns(&product.gemm(), a, b, result);
+        };
 
         let mut y = numbers(4, rows * outputs);
-        by_columns(&gemm(ProductKind::Forward { bias: false, relu: false }), &w, &x, &mut y);
+        multiply(ProductKind::Forward { bias: false, relu: false }, [&x, &w], &mut y);
         let mut dx = numbers(5, rows * inputs);
-        by_columns(&gemm(ProductKind::InputGradient), &w, &dy, &mut dx);
+        multiply(ProductKind::InputGradient, [&dy, &w], &mut dx);
         let before = numbers(6, outputs * inputs);
         let mut dw = before.clone();
-        by_columns(&gemm(ProductKind::WeightGradient), &x, &dy, &mut dw);
+        multiply(ProductKind::WeightGradient, [&x, &dy], &mut dw);
 
         for row in 0..rows {
             for out in 0..outputs {

@@ -17,6 +17,7 @@ impl Cuda {
         let begun = self.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
         self.check("capturing a step", begun)?;
         self.capturing.set(true);
+        self.has_graphs.set(true);
         let outcome = work();
         self.capturing.set(false);
         let ended = self.stream.end_capture(CUgraphInstantiate_flags(0));

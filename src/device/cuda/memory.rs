@@ -35,6 +35,22 @@ impl Drop for Allocation {
 }
 
 impl Cuda {
+    /// At least `bytes` of memory for one `purpose`, the same each time, so that it holds something from one launch to the next only. Zeros until
+    /// something is written.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
+    pub(in crate::device) fn scratch(self: &Rc<Self>, purpose: &'static str, bytes: usize) -> Result<CudaMemory> {
+        let mut scratch = self.scratch.borrow_mut();
+        let lent = scratch.entry(purpose).or_default();
+        if lent.last().is_none_or(|last| last.bytes < bytes) {
+            // The smaller ones before it stay: captured graphs know their addresses.
+            lent.push(CudaMemory::new(self, bytes)?.allocation);
+        }
+        let last = lent.last().ok_or_else(|| Error::shape("scratch", "nothing was allocated"))?;
+        Ok(CudaMemory { allocation: last.clone(), cuda: self.clone() })
+    }
+
     /// Room for `bytes`, with whatever lies there.
     pub(super) fn allocate(&self, bytes: usize) -> Result<Allocation> {
         self.outside_capture("allocate memory")?;
@@ -66,16 +82,20 @@ impl Cuda {
 /// Zeroed memory. Offsets and lengths are the caller's to check.
 pub(in crate::device) struct CudaMemory {
     // Before the device, so that it is freed while the context is there.
-    allocation: Allocation,
+    allocation: Rc<Allocation>,
     cuda: Rc<Cuda>,
 }
 
 impl CudaMemory {
     pub(in crate::device) fn new(cuda: &Rc<Cuda>, bytes: usize) -> Result<Self> {
-        let memory = Self { allocation: cuda.allocate(bytes)?, cuda: cuda.clone() };
+        let memory = Self { allocation: Rc::new(cuda.allocate(bytes)?), cuda: cuda.clone() };
         // SAFETY: the whole allocation.
         unsafe { memory.clear(0, bytes)? };
         Ok(memory)
+    }
+
+    pub(in crate::device) fn bytes(&self) -> usize {
+        self.allocation.bytes
     }
 
     pub(in crate::device) fn address(&self) -> u64 {

@@ -3,6 +3,7 @@
 //! Nothing waits: launches, uploads and copies go onto the stream in program order. Only reading back, freeing memory and
 //! [`Cuda::synchronize`] wait for it. A kernel that fails is therefore noticed later than it was launched, at the next of these.
 
+mod clock;
 mod driver;
 mod functions;
 mod graph;
@@ -13,6 +14,7 @@ mod staging;
 
 use super::launch::{self, Kernel, Work};
 use super::memory::Usage;
+use super::workspace::Workspace;
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUresult};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
@@ -58,9 +60,14 @@ pub struct Cuda {
     /// The kernel that was launched last, for errors that are noticed later.
     last_kernel: Cell<Option<&'static str>>,
     capturing: Cell<bool>,
+    tunes: Cell<bool>,
     libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
-    /// The workspace the libraries share is the last of these. The smaller ones before it stay: captured graphs know their addresses.
+    /// Whether a graph has ever been captured: it knows the addresses of what its launches use.
+    has_graphs: Cell<bool>,
+    /// The workspace the libraries share is the last of these. Smaller ones before it stay if a graph may use them.
     workspaces: RefCell<Vec<Allocation>>,
+    /// By purpose; the last of each is lent out.
+    scratch: RefCell<HashMap<&'static str, Vec<Rc<Allocation>>>>,
     stream: Arc<CudaStream>,
 }
 
@@ -93,8 +100,11 @@ impl Cuda {
             staging,
             last_kernel: Cell::default(),
             capturing: Cell::default(),
+            tunes: Cell::default(),
             libraries: RefCell::default(),
+            has_graphs: Cell::default(),
             workspaces: RefCell::default(),
+            scratch: RefCell::default(),
             stream,
         })
     }
@@ -128,8 +138,7 @@ impl Cuda {
     /// # Errors
     /// Those of `open`, which is tried again next time.
     pub fn library<L: 'static>(&self, open: impl FnOnce(&Self) -> Result<L>) -> Result<Rc<L>> {
-        let found = self.libraries.borrow().get(&TypeId::of::<L>()).cloned();
-        if let Some(library) = found.and_then(|library| library.downcast::<L>().ok()) {
+        if let Some(library) = self.opened() {
             return Ok(library);
         }
         self.outside_capture("open a library")?;
@@ -139,19 +148,39 @@ impl Cuda {
         Ok(library)
     }
 
-    /// The address of at least `bytes` of memory that all library calls share, one after the other.
+    /// The handle of type `L`, if it has been opened.
+    pub(super) fn opened<L: 'static>(&self) -> Option<Rc<L>> {
+        let found = self.libraries.borrow().get(&TypeId::of::<L>()).cloned();
+        found.and_then(|library| library.downcast::<L>().ok())
+    }
+
+    /// From now on engines are measured.
+    pub(super) fn start_tuning(&self) {
+        self.tunes.set(true);
+    }
+
+    /// Whether engines are to be measured now: not while a step is captured.
+    pub(super) fn tunes(&self) -> bool {
+        self.tunes.get() && !self.capturing.get()
+    }
+
+    /// At least `bytes` of memory that all library calls share, one after the other.
     ///
     /// # Errors
     /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
-    pub fn workspace(&self, bytes: usize) -> Result<u64> {
+    pub fn workspace(&self, bytes: usize) -> Result<Workspace> {
+        let lend = |allocation: &Allocation| Workspace { address: allocation.address(), bytes: allocation.bytes() };
         let mut workspaces = self.workspaces.borrow_mut();
         if let Some(last) = workspaces.last().filter(|last| last.bytes() >= bytes) {
-            return Ok(last.address());
+            return Ok(lend(last));
+        }
+        if !self.has_graphs.get() {
+            workspaces.clear();
         }
         let allocation = self.allocate(bytes)?;
-        let address = allocation.address();
+        let workspace = lend(&allocation);
         workspaces.push(allocation);
-        Ok(address)
+        Ok(workspace)
     }
 
     /// Waits until everything launched has finished, and reports what failed.

@@ -4,6 +4,7 @@
 //! epilogue a plan computes depends on what engines there are ([`Plan::pattern`]); the rest is for the caller to run. Plans can also be made for
 //! a card that is only described, and are then all that a real one is, but for being run.
 
+mod card;
 mod descriptor;
 mod engine;
 mod graph;
@@ -17,11 +18,14 @@ mod target;
 mod tensor;
 mod tune;
 
+pub use card::{CARDS, DescribedCard};
 pub use engine::EngineChoice;
 pub use graph::Role;
 pub use plan::Plan;
 pub use problem::{Form, Operation, Pattern, Problem};
 pub use record::{Record, RecordedPlan};
+#[doc(hidden)]
+pub use target::Simulation;
 
 use crate::{Error, Result};
 use engine::{EngineConfig, Heuristics};
@@ -40,6 +44,8 @@ pub struct Cudnn {
     card: String,
     plans: RefCell<BTreeMap<Problem, Rc<Plan>>>,
     replayed: RefCell<BTreeMap<Problem, RecordedPlan>>,
+    /// The problems whose engines were measured, and the plans that served them before: captured graphs may use those.
+    tuned: RefCell<BTreeMap<Problem, Option<Rc<Plan>>>>,
     runtime_compilation: Cell<bool>,
 }
 
@@ -59,7 +65,14 @@ impl Cudnn {
     /// [`Error::Device`] when there is no cuDNN 9, or it does not like the description.
     pub fn for_described_card(card: &str, properties: &str) -> Result<Self> {
         let library = Library::load()?;
-        Ok(Self::new(library, Target::described(library, properties)?, card))
+        Ok(Self::new(library, Target::described(library, properties, None)?, card))
+    }
+
+    /// As [`for_described_card`](Self::for_described_card), with something that runs the plans: for tests without a GPU.
+    #[doc(hidden)]
+    pub fn simulated(card: &str, properties: &str, simulation: Box<Simulation>) -> Result<Self> {
+        let library = Library::load()?;
+        Ok(Self::new(library, Target::described(library, properties, Some(simulation))?, card))
     }
 
     fn new(library: &'static Library, target: Target, card: &str) -> Self {
@@ -69,6 +82,7 @@ impl Cudnn {
             card: card.to_owned(),
             plans: RefCell::default(),
             replayed: RefCell::default(),
+            tuned: RefCell::default(),
             runtime_compilation: Cell::new(false),
         }
     }
@@ -116,9 +130,10 @@ impl Cudnn {
 
     /// The engines of all plans made so far.
     pub fn record(&self) -> Record {
-        let recorded =
-            |plan: &Rc<Plan>| RecordedPlan { problem: *plan.problem(), pattern: plan.pattern(), choice: plan.choice().clone() };
-        let plans = self.plans.borrow().values().map(recorded).collect();
+        self.record_of(self.plans.borrow().values().map(|plan| plan.recorded()).collect())
+    }
+
+    fn record_of(&self, plans: Vec<RecordedPlan>) -> Record {
         Record { schema: Record::SCHEMA, cudnn: self.version(), card: self.card.clone(), plans }
     }
 

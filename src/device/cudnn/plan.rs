@@ -4,7 +4,8 @@ use super::descriptor::{Attribute, Descriptor, Draft, Kind};
 use super::engine::{EngineChoice, EngineConfig};
 use super::graph::{Graph, Role};
 use super::library::{Library, Refusal};
-use super::problem::{Pattern, Problem};
+use super::problem::{Form, Pattern, Problem};
+use super::record::RecordedPlan;
 use super::target::Target;
 use super::tensor::ALIGNMENT;
 use crate::device::Workspace;
@@ -67,6 +68,20 @@ impl Plan {
         &self.choice
     }
 
+    /// How much of what was asked for it computes, for tables: `all`, `16-bit dw`, or the part.
+    pub fn extent(&self) -> String {
+        match self.pattern.form {
+            Form::NarrowGradient => "16-bit dw".to_owned(),
+            _ if self.pattern.computes == self.problem.operation => "all".to_owned(),
+            _ => self.pattern.computes.to_string(),
+        }
+    }
+
+    /// What makes it again.
+    pub fn recorded(&self) -> RecordedPlan {
+        RecordedPlan { problem: self.problem, pattern: self.pattern, choice: self.choice.clone() }
+    }
+
     /// The memory it needs besides its tensors.
     pub fn workspace_bytes(&self) -> usize {
         self.workspace_bytes
@@ -93,6 +108,9 @@ impl Plan {
     /// it, and it lives, until the work is done. The result and the workspace overlap nothing.
     pub unsafe fn run(&self, stream: CUstream, operands: &[(Role, u64)], workspace: Workspace) -> Result<()> {
         self.check(operands, workspace)?;
+        if let Some(simulation) = self.target.simulation() {
+            return simulation(self, stream, operands);
+        }
         let ids: Vec<i64> = operands.iter().map(|(role, _)| role.id()).collect();
         let addresses: Vec<*mut c_void> = operands.iter().map(|&(_, address)| address as *mut c_void).collect();
         let operands = Draft::new(self.library, Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?

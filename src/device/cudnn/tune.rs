@@ -4,6 +4,7 @@ use super::Cudnn;
 use super::engine::Heuristics;
 use super::plan::Plan;
 use super::problem::Problem;
+use super::record::Record;
 use crate::device::Arithmetic;
 use crate::{Error, Result};
 use std::rc::Rc;
@@ -12,19 +13,18 @@ use std::time::Duration;
 impl Cudnn {
     /// The fastest of at most `limit` engines for each graph that may serve `problem`, by `measure`, which from then on is the plan for it.
     ///
-    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock. A plan that was made before, or
-    /// that a record has chosen, is kept and not measured.
+    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock; one that fails there is passed over.
+    /// What was measured before, or a record has chosen, is kept.
     ///
     /// # Errors
-    /// [`Error::Usage`] in `f32`, whose engines do not depend on measurements; as [`plan`](Self::plan), and those of `measure`.
+    /// [`Error::Usage`] in `f32`, whose engines do not depend on measurements; as [`plan`](Self::plan).
     pub fn tune(&self, problem: Problem, limit: usize, mut measure: impl FnMut(&Plan) -> Result<Duration>) -> Result<Rc<Plan>> {
         if problem.arithmetic == Arithmetic::F32 {
             return Err(Error::Usage(
                 "convolutions in fp32 are not tuned, so that every run computes the same; tune tf32, fp16 or bf16".to_owned(),
             ));
         }
-        let known = self.plans.borrow().contains_key(&problem) || self.replayed.borrow().contains_key(&problem);
-        if known {
+        if self.tuned.borrow().contains_key(&problem) || self.replayed.borrow().contains_key(&problem) {
             return self.plan(problem);
         }
         problem.shape.check("cudnn", &[])?;
@@ -32,19 +32,25 @@ impl Cudnn {
         for pattern in problem.patterns() {
             let graph = self.graph(&problem, &pattern)?;
             for candidate in self.candidates(problem, pattern, &graph, Heuristics::A)?.take(limit) {
-                let duration = measure(&candidate)?;
+                // An engine that fails, or wants more memory than there is, is no choice.
+                let Ok(duration) = measure(&candidate) else { continue };
                 if best.as_ref().is_none_or(|(least, _)| duration < *least) {
                     best = Some((duration, candidate));
                 }
             }
         }
-        match best {
-            None => self.plan(problem),
-            Some((_, plan)) => {
-                let plan = Rc::new(plan);
-                self.plans.borrow_mut().insert(problem, plan.clone());
-                Ok(plan)
-            }
-        }
+        // Where nothing could be measured the plan is the one that heuristics prefer, as it would be the next time.
+        let plan = best.map_or_else(|| self.plan(problem), |(_, plan)| Ok(Rc::new(plan)))?;
+        let before = self.plans.borrow_mut().insert(problem, plan.clone());
+        self.tuned.borrow_mut().insert(problem, before);
+        Ok(plan)
+    }
+
+    /// What was measured, or chosen by a record instead.
+    pub fn tuned(&self) -> Record {
+        let mut plans = self.replayed.borrow().clone();
+        let tuned = self.tuned.borrow();
+        plans.extend(tuned.keys().filter_map(|problem| Some((*problem, self.plans.borrow().get(problem)?.recorded()))));
+        self.record_of(plans.into_values().collect())
     }
 }
