@@ -27,19 +27,24 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels");
     println!("cargo::rerun-if-env-changed=ROCL_STRICT");
 
-    let files = kernel_files(Path::new("kernels"))?;
+    let mut files = kernel_files("")?;
+    if env::var_os("CARGO_FEATURE_LADDER").is_some() {
+        files.extend(kernel_files("ladder/")?);
+    }
     let on_gpu = env::var_os("CARGO_FEATURE_CUDA").is_some() && compile_cuda(&files, &out)?;
     write_if_changed(&out.join("launch.rs"), &codegen::launch::module(&files, on_gpu))?;
     compile_host(&files, &out)
 }
 
-fn kernel_files(folder: &Path) -> Result<Vec<File>, String> {
-    let entries = fs::read_dir(folder).map_err(|e| format!("cannot list {}: {e}", folder.display()))?;
+/// The kernel files of a folder below `kernels/`, named from there.
+fn kernel_files(folder: &str) -> Result<Vec<File>, String> {
+    let path = Path::new("kernels").join(folder);
+    let entries = fs::read_dir(&path).map_err(|e| format!("cannot list {}: {e}", path.display()))?;
     let mut paths: Vec<PathBuf> =
         entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "cu")).collect();
     paths.sort();
     let read = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = format!("{folder}{}", path.file_name().unwrap_or_default().to_string_lossy());
         let source = fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let kernels = signature::parse(&name, &source)?;
         Ok((name, kernels))
@@ -74,7 +79,7 @@ fn compile_cuda(files: &[File], out: &Path) -> Result<bool, String> {
     let mut jobs = Vec::new();
     for (file, kernels) in files {
         for variant in codegen::cuda::variants().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
-            let name = codegen::cuda::image(file, variant);
+            let name = variant.image(file);
             let unit = folder.join(format!("{name}.cu"));
             write_if_changed(&unit, &codegen::cuda::unit(file, kernels, variant))?;
             jobs.push(Job { file: file.clone(), unit, image: folder.join(format!("{name}.fatbin")) });
@@ -91,7 +96,7 @@ fn compile_host(files: &[File], out: &Path) -> Result<(), String> {
     let mut units = vec![PathBuf::from("kernels/host/simt.cpp"), PathBuf::from("kernels/host/simt_probes.cpp")];
     for (name, kernels) in files {
         for variant in VARIANTS.iter().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
-            let unit = out.join(format!("{}_{}.cpp", name.trim_end_matches(".cu"), variant.suffix));
+            let unit = out.join(format!("{}.cpp", variant.image(name)));
             write_if_changed(&unit, &codegen::host::unit(name, kernels, variant))?;
             units.push(unit);
         }

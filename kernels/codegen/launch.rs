@@ -41,7 +41,7 @@ fn images(out: &mut String, files: &[(String, Vec<Kernel>)]) {
     out.push_str("#[repr(C, align(16))]\nstruct Image<Bytes: ?Sized>(Bytes);\n");
     for (file, kernels) in files {
         for variant in cuda::variants().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
-            let image = cuda::image(file, variant);
+            let image = variant.image(file);
             let bytes = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/cuda/{image}.fatbin\"))");
             writeln!(out, "static IMAGE_{}: &Image<[u8]> = &Image(*{bytes});", image.to_uppercase()).unwrap();
         }
@@ -59,7 +59,7 @@ fn function(out: &mut String, file: &str, kernel: &Kernel, on_gpu: bool) {
     let on_host = by_variant(|v| kernel.exists_for(v).then(|| host::symbol(kernel, v)));
     let on_gpu = by_variant(|v| {
         let exists = on_gpu && v.exists_on_gpu() && kernel.exists_for(v);
-        let (image, symbol) = (cuda::image(file, v).to_uppercase(), cuda::symbol(kernel, v));
+        let (image, symbol) = (v.image(file).to_uppercase(), cuda::symbol(kernel, v));
         exists.then(|| format!("CudaEntry {{ image: &IMAGE_{image}.0, symbol: c\"{symbol}\" }}"))
     });
     let (table, name, cooperative) = (table_name(kernel), &kernel.name, kernel.cooperative);

@@ -13,6 +13,8 @@ mod conv;
 mod conv_direct;
 mod cross_entropy;
 mod image;
+#[cfg(feature = "ladder")]
+pub mod ladder;
 mod layout;
 mod linear;
 mod normalize;

@@ -14,6 +14,8 @@ mod clock;
 mod conv_direct;
 mod cross_entropy;
 mod image;
+#[cfg(feature = "ladder")]
+mod ladder;
 mod layout;
 mod normalize;
 mod nt_xent;
