@@ -6,7 +6,7 @@
 mod driver;
 mod functions;
 mod graph;
-mod grid;
+pub(super) mod grid;
 mod memory;
 mod plan;
 mod staging;
