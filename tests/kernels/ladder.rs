@@ -110,3 +110,81 @@ fn nt_xent_moves_what_its_page_says() {
     assert_eq!(costs[0].1, 5 * matrix + 8 * embeddings + 7 * vector + sum);
     assert_eq!(costs[1..].iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), [2 * embeddings + vector + sum; 3]);
 }
+
+/// What warps ask memory for, as the pages state it: requests, and sectors of 32 bytes. The launch that sums the rows' losses is left out.
+#[cfg(feature = "access")]
+mod access {
+    use super::*;
+    use rocl::device::access::{Banks, Launch, Traffic, watch};
+
+    fn seen(run: impl FnOnce(&Device) -> Result<()>) -> (Traffic, Banks) {
+        let mut launches = watch(|| run(&Device::host()?)).unwrap().1;
+        launches.retain(|launch| launch.kernel != "weighted_sum");
+        assert!(launches.iter().all(|launch| launch.races == 0));
+        let all = launches.iter().map(Launch::memory).reduce(|sum, one| sum.with(&one)).unwrap();
+        (all, launches.last().unwrap().shared)
+    }
+
+    /// Within a tenth: which of a loop's accesses stay outside of it is up to the compiler.
+    fn about(found: u64, expected: f64) {
+        assert!((found as f64 - expected).abs() <= 0.1 * expected, "{found} instead of about {expected}");
+    }
+
+    /// Eight images.
+    #[test]
+    fn pgd_asks_for_what_its_page_says() {
+        let asked = PgdRung::ALL.map(|rung| {
+            let run = |device: &Device| {
+                let tensor = || Tensor::<f32>::zeros(device, [8 * 3072]).unwrap();
+                rung.step(&tensor(), &tensor(), &tensor(), 0.1, 0.1, &tensor())
+            };
+            let (memory, _) = seen(run);
+            (memory.requests, memory.sectors)
+        });
+        assert_eq!(asked, [(3264, 52_224), (3072, 98_304), (3072, 12_288), (768, 12_288)]);
+    }
+
+    /// 4096 rows of 64 channels, behind a rectifier that is on everywhere.
+    #[test]
+    fn bn_backward_asks_for_what_its_page_says() {
+        let asked = BnBackwardRung::ALL.map(|rung| {
+            let run = |device: &Device| {
+                let matrix = || Tensor::from_slice(device, [4096, 64], &[1.0f32; 4096 * 64]).unwrap();
+                let vector = || Tensor::<f32>::zeros(device, [64]).unwrap();
+                let (saved, gamma, beta) = (BnSaved::new(device, 4096, 64)?, vector(), vector());
+                let parameters = BnParameters { gamma: &gamma, beta: &beta };
+                let (dx, scratch) = (matrix(), [&matrix(), &matrix()]);
+                rung.run(&matrix(), &matrix(), Some(&matrix()), parameters, &saved, &vector(), &vector(), &dx, None, scratch)
+            };
+            let (memory, _) = seen(run);
+            (memory.requests, memory.sectors)
+        });
+        for ((requests, sectors), page) in asked.into_iter().zip([(121e3, 557e3), (107e3, 426e3), (108e3, 431e3), (25e3, 318e3)])
+        {
+            about(requests, page.0);
+            about(sectors, page.1);
+        }
+    }
+
+    /// Two views of 64 images, 128 dimensions.
+    #[test]
+    fn nt_xent_asks_for_what_its_page_says() {
+        let asked = NtXentRung::ALL.map(|rung| {
+            let run = |device: &Device| {
+                let (rows, d) = (128, 128);
+                let (z, d_z) = (Tensor::<f32>::zeros(device, [rows, d])?, Tensor::zeros(device, [rows, d])?);
+                let settings = NtXent { views: 2, groups: 1, temperature: 0.5, detach_keys: true };
+                let (workspace, scratch) = (NtXentWorkspace::new(device, rows)?, NtXentScratch::new(device, rows, d)?);
+                rung.run(&settings, &z, 1.0, Some(&d_z), rows, &workspace, &scratch, &Tensor::zeros(device, [1])?)
+            };
+            let (memory, shared) = seen(run);
+            [memory.requests, memory.sectors, shared.requests, shared.wavefronts]
+        });
+        let matrix = [270e3, 2649e3, 0.0, 0.0];
+        let row = [199e3, 2435e3, 71e3, 71e3];
+        let pages = [matrix, row, [69e3, 275e3, 341e3, 341e3], [2.6e3, 39e3, 64e3, 176e3]];
+        for (rung, page) in asked.into_iter().zip(pages) {
+            rung.into_iter().zip(page).for_each(|(found, expected)| about(found, expected));
+        }
+    }
+}
