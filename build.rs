@@ -9,6 +9,8 @@ use std::{env, fs};
 
 #[path = "kernels/codegen/mod.rs"]
 mod codegen;
+use codegen::host;
+use codegen::launch::Compiled;
 use codegen::nvcc::{Job, Nvcc};
 use codegen::signature::{self, Kernel, VARIANTS};
 use codegen::toolkit;
@@ -27,19 +29,27 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels");
     println!("cargo::rerun-if-env-changed=ROCL_STRICT");
 
-    let files = kernel_files(Path::new("kernels"))?;
+    let mut files = kernel_files("")?;
+    if env::var_os("CARGO_FEATURE_LADDER").is_some() {
+        files.extend(kernel_files("ladder/")?);
+    }
     let on_gpu = env::var_os("CARGO_FEATURE_CUDA").is_some() && compile_cuda(&files, &out)?;
-    write_if_changed(&out.join("launch.rs"), &codegen::launch::module(&files, on_gpu))?;
-    compile_host(&files, &out)
+    let watched = env::var_os("CARGO_FEATURE_ACCESS").is_some();
+    let compiled = Compiled { cuda: on_gpu, watched };
+    write_if_changed(&out.join("launch.rs"), &codegen::launch::module(&files, compiled))?;
+    compile_host(&files, &out)?;
+    if watched { compile_watched(&files, &out) } else { Ok(()) }
 }
 
-fn kernel_files(folder: &Path) -> Result<Vec<File>, String> {
-    let entries = fs::read_dir(folder).map_err(|e| format!("cannot list {}: {e}", folder.display()))?;
+/// The kernel files of a folder below `kernels/`, named from there.
+fn kernel_files(folder: &str) -> Result<Vec<File>, String> {
+    let path = Path::new("kernels").join(folder);
+    let entries = fs::read_dir(&path).map_err(|e| format!("cannot list {}: {e}", path.display()))?;
     let mut paths: Vec<PathBuf> =
         entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "cu")).collect();
     paths.sort();
     let read = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = format!("{folder}{}", path.file_name().unwrap_or_default().to_string_lossy());
         let source = fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let kernels = signature::parse(&name, &source)?;
         Ok((name, kernels))
@@ -74,7 +84,7 @@ fn compile_cuda(files: &[File], out: &Path) -> Result<bool, String> {
     let mut jobs = Vec::new();
     for (file, kernels) in files {
         for variant in codegen::cuda::variants().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
-            let name = codegen::cuda::image(file, variant);
+            let name = variant.image(file);
             let unit = folder.join(format!("{name}.cu"));
             write_if_changed(&unit, &codegen::cuda::unit(file, kernels, variant))?;
             jobs.push(Job { file: file.clone(), unit, image: folder.join(format!("{name}.fatbin")) });
@@ -84,20 +94,47 @@ fn compile_cuda(files: &[File], out: &Path) -> Result<bool, String> {
     Ok(true)
 }
 
-/// The host library: always optimised, since it is the CPU device itself; for x86-64-v3 where that exists, and without
-/// anything that would let the compiler change the arithmetic written in the source.
+/// The host library: always optimised, since it is the CPU device itself.
 fn compile_host(files: &[File], out: &Path) -> Result<(), String> {
     // Of a static library the linker takes what is used: the probes end up in the unit tests only.
     let mut units = vec![PathBuf::from("kernels/host/simt.cpp"), PathBuf::from("kernels/host/simt_probes.cpp")];
+    units.extend(host_units(host::HOST, files, out)?);
+    let mut build = host_compiler();
+    build.opt_level(3).files(units);
+    build.try_compile("rocl_host").map_err(|e| format!("the kernels do not compile for the CPU: {e}"))
+}
+
+/// The kernels once more, with a call of `kernels/host/access.cpp` at every access to memory, which is all that is taken of ThreadSanitizer.
+fn compile_watched(files: &[File], out: &Path) -> Result<(), String> {
+    let units = host_units(host::WATCHED, files, out)?;
+    let mut build = host_compiler();
+    build.opt_level(1).define("ROCL_ACCESS", None).flag("-fsanitize=thread");
+    build.files(units).file("kernels/host/access_probes.cpp");
+    build.try_compile("rocl_watched").map_err(|e| format!("the kernels do not compile with -fsanitize=thread: {e}"))?;
+    let mut hooks = host_compiler();
+    hooks.opt_level(2).file("kernels/host/access.cpp");
+    hooks.try_compile("rocl_access").map_err(|e| format!("kernels/host/access.cpp does not compile: {e}"))
+}
+
+/// A translation unit for every kernel file and element type.
+fn host_units(library: &str, files: &[File], out: &Path) -> Result<Vec<PathBuf>, String> {
+    let folder = out.join(library);
+    fs::create_dir_all(&folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
+    let mut units = Vec::new();
     for (name, kernels) in files {
         for variant in VARIANTS.iter().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
-            let unit = out.join(format!("{}_{}.cpp", name.trim_end_matches(".cu"), variant.suffix));
-            write_if_changed(&unit, &codegen::host::unit(name, kernels, variant))?;
+            let unit = folder.join(format!("{}.cpp", variant.image(name)));
+            write_if_changed(&unit, &host::unit(library, name, kernels, variant))?;
             units.push(unit);
         }
     }
+    Ok(units)
+}
+
+/// For x86-64-v3 where that exists, and without anything that would let the compiler change the arithmetic written in the source.
+fn host_compiler() -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(3).debug(false).cpp_link_stdlib(None).include("kernels").include("kernels/include");
+    build.cpp(true).std("c++17").debug(false).cpp_link_stdlib(None).include("kernels").include("kernels/include");
     build.flag("-ffp-contract=off").flag("-fno-math-errno").flag("-fno-trapping-math");
     build.flag("-fno-exceptions").flag("-fno-rtti").flag("-fno-threadsafe-statics").flag("-ftls-model=initial-exec");
     build.warnings(true).extra_warnings(true);
@@ -108,5 +145,5 @@ fn compile_host(files: &[File], out: &Path) -> Result<(), String> {
     if env::var_os("ROCL_STRICT").is_some() {
         build.warnings_into_errors(true);
     }
-    build.files(units).try_compile("rocl_host").map_err(|e| format!("the kernels do not compile for the CPU: {e}"))
+    build
 }

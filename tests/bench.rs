@@ -167,6 +167,32 @@ fn misuse_is_refused_with_a_sentence() {
     }
 }
 
+#[cfg(not(feature = "access"))]
+#[test]
+fn a_build_that_cannot_watch_says_so() {
+    let (code, _, error) = program(&[&["bench", "kernels", "--access"], &SMALL[..]].concat());
+    assert_eq!(code, Some(2));
+    assert!(error.contains("build with --features access"), "{error}");
+}
+
+/// A step of PGD asks for three vectors and writes one, a packet of 16 bytes for each lane; no kernel of the step races.
+#[cfg(feature = "access")]
+#[test]
+fn kernels_are_watched() {
+    let command = [&["bench", "kernels", "--access"], &SMALL[..]].concat();
+    let (code, table, error) = program(&command);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(table.contains("bn_backward_apply") && table.trim_end().ends_with("no races"), "{table}");
+    let (_, json, _) = program(&[&command[..], &["--json", "--only", "pgd_linf_step"]].concat());
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let launch = &report["launches"][0];
+    assert_eq!((report["kind"].as_str(), launch["races"].as_u64()), (Some("access"), Some(0)));
+    let tensors: Vec<_> = launch["tensors"].as_array().unwrap().iter().map(|t| t["tensor"].as_str().unwrap()).collect();
+    assert_eq!(tensors, ["x", "gradient", "clean"]);
+    let each = |tensor: &Value| tensor["sectors"].as_f64().unwrap() / tensor["requests"].as_f64().unwrap();
+    assert!(launch["tensors"].as_array().unwrap().iter().all(|tensor| each(tensor) == 16.0), "{launch}");
+}
+
 /// A report compared with itself has no regression; one whose samples all doubled has.
 #[test]
 fn the_exit_code_tells_of_a_regression() {

@@ -13,11 +13,6 @@ pub fn symbol(kernel: &Kernel, variant: &Variant) -> String {
     format!("{}_{}", kernel.name, variant.suffix)
 }
 
-/// The name of the image that holds one kernel file for one variant.
-pub fn image(file: &str, variant: &Variant) -> String {
-    format!("{}_{}", file.trim_end_matches(".cu"), variant.suffix)
-}
-
 /// The translation unit of one kernel file for one variant. What a kernel's signature begins with is defined here for each: an entry
 /// point, or, where the kernel does not exist for the variant, a function that nothing calls and the compiler drops.
 pub fn unit(file: &str, kernels: &[Kernel], variant: &Variant) -> String {

@@ -1,19 +1,26 @@
-//! Generates what the host compiler sees: one translation unit per kernel file and variant, with an entry point per kernel.
+//! Generates what the host compiler sees: one translation unit per kernel file and variant, with an entry point per kernel. The kernels are compiled
+//! once to run, and with the feature `access` once more to be watched; `library` tells the symbols of the two apart.
 
 use super::signature::{Kernel, Variant};
 use std::fmt::Write;
 
-/// The C symbol of a kernel's host entry point.
-pub fn symbol(kernel: &Kernel, variant: &Variant) -> String {
-    format!("rocl_host_{}_{}", kernel.name, variant.suffix)
+/// The kernels as the host runs them.
+pub const HOST: &str = "host";
+/// The kernels with a call at every access to memory.
+pub const WATCHED: &str = "watched";
+
+/// The C symbol of a kernel's entry point.
+pub fn symbol(library: &str, kernel: &Kernel, variant: &Variant) -> String {
+    format!("rocl_{library}_{}_{}", kernel.name, variant.suffix)
 }
 
 /// The translation unit of one kernel file for one variant.
-pub fn unit(path: &str, kernels: &[Kernel], variant: &Variant) -> String {
+pub fn unit(library: &str, path: &str, kernels: &[Kernel], variant: &Variant) -> String {
     let mut out = String::new();
     let Variant { suffix, storage, real } = variant;
-    // A namespace per type: the device code of two variants has the same names and must not be merged by the linker.
-    writeln!(out, "#include \"host/simt.h\"\nnamespace rocl_{suffix} {{\nusing T = {storage};\nusing Real = {real};").unwrap();
+    // A namespace per library and type: their device code has the same names and must not be merged by the linker.
+    writeln!(out, "#include \"host/simt.h\"\nnamespace rocl_{library}_{suffix} {{\nusing T = {storage};\nusing Real = {real};")
+        .unwrap();
     writeln!(out, "#include \"{path}\"").unwrap();
     writeln!(out, "template <typename V> static inline V argument(const uint64_t& slot) {{ V v; std::memcpy(&v, &slot, sizeof(V)); return v; }}")
         .unwrap();
@@ -28,7 +35,7 @@ pub fn unit(path: &str, kernels: &[Kernel], variant: &Variant) -> String {
                 format!("argument<{constant}{}{star}>(slots[{i}])", p.ty.c_name())
             })
             .collect();
-        let (symbol, name) = (symbol(kernel, variant), &kernel.name);
+        let (symbol, name) = (symbol(library, kernel, variant), &kernel.name);
         writeln!(out, "extern \"C\" void {symbol}(const uint64_t* slots) {{ {name}({}); }}", arguments.join(", ")).unwrap();
     }
     out.push_str("}\n");

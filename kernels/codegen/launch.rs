@@ -4,16 +4,28 @@ use super::signature::{Kernel, Parameter, Type, VARIANTS, Variant};
 use super::{cuda, host};
 use std::fmt::Write;
 
-/// The contents of `launch.rs`, included by `src/device/launch.rs`; with the GPU's code, if there is any.
-pub fn module(files: &[(String, Vec<Kernel>)], on_gpu: bool) -> String {
+/// What was compiled beside the kernels as the host runs them.
+#[derive(Clone, Copy, Default)]
+pub struct Compiled {
+    /// The GPU's code.
+    pub cuda: bool,
+    /// The watched kernels.
+    pub watched: bool,
+}
+
+/// The contents of `launch.rs`, included by `src/device/launch.rs`.
+pub fn module(files: &[(String, Vec<Kernel>)], compiled: Compiled) -> String {
     let mut out = String::new();
-    externs(&mut out, files);
-    if on_gpu {
+    externs(&mut out, files, host::HOST);
+    if compiled.watched {
+        externs(&mut out, files, host::WATCHED);
+    }
+    if compiled.cuda {
         images(&mut out, files);
     }
     for (file, kernels) in files {
         for kernel in kernels {
-            function(&mut out, file, kernel, on_gpu);
+            function(&mut out, file, kernel, compiled);
         }
     }
     let names: Vec<String> = files.iter().flat_map(|(_, kernels)| kernels).map(|k| format!("&{}", table_name(k))).collect();
@@ -26,11 +38,11 @@ fn table_name(kernel: &Kernel) -> String {
     kernel.name.to_uppercase()
 }
 
-fn externs(out: &mut String, files: &[(String, Vec<Kernel>)]) {
+fn externs(out: &mut String, files: &[(String, Vec<Kernel>)], library: &str) {
     out.push_str("unsafe extern \"C\" {\n");
     for kernel in files.iter().flat_map(|(_, kernels)| kernels) {
         for variant in VARIANTS.iter().filter(|v| kernel.exists_for(v)) {
-            writeln!(out, "    fn {}(slots: *const u64);", host::symbol(kernel, variant)).unwrap();
+            writeln!(out, "    fn {}(slots: *const u64);", host::symbol(library, kernel, variant)).unwrap();
         }
     }
     out.push_str("}\n\n");
@@ -41,7 +53,7 @@ fn images(out: &mut String, files: &[(String, Vec<Kernel>)]) {
     out.push_str("#[repr(C, align(16))]\nstruct Image<Bytes: ?Sized>(Bytes);\n");
     for (file, kernels) in files {
         for variant in cuda::variants().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
-            let image = cuda::image(file, variant);
+            let image = variant.image(file);
             let bytes = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/cuda/{image}.fatbin\"))");
             writeln!(out, "static IMAGE_{}: &Image<[u8]> = &Image(*{bytes});", image.to_uppercase()).unwrap();
         }
@@ -55,11 +67,13 @@ fn by_variant(entry: impl Fn(&Variant) -> Option<String>) -> String {
     format!("[{}]", entries.collect::<Vec<_>>().join(", "))
 }
 
-fn function(out: &mut String, file: &str, kernel: &Kernel, on_gpu: bool) {
-    let on_host = by_variant(|v| kernel.exists_for(v).then(|| host::symbol(kernel, v)));
+fn function(out: &mut String, file: &str, kernel: &Kernel, compiled: Compiled) {
+    let entries = |library| by_variant(|v| kernel.exists_for(v).then(|| host::symbol(library, kernel, v)));
+    let on_host = entries(host::HOST);
+    let watched = if compiled.watched { format!(", watched: {}", entries(host::WATCHED)) } else { String::new() };
     let on_gpu = by_variant(|v| {
-        let exists = on_gpu && v.exists_on_gpu() && kernel.exists_for(v);
-        let (image, symbol) = (cuda::image(file, v).to_uppercase(), cuda::symbol(kernel, v));
+        let exists = compiled.cuda && v.exists_on_gpu() && kernel.exists_for(v);
+        let (image, symbol) = (v.image(file).to_uppercase(), cuda::symbol(kernel, v));
         exists.then(|| format!("CudaEntry {{ image: &IMAGE_{image}.0, symbol: c\"{symbol}\" }}"))
     });
     let (table, name, cooperative) = (table_name(kernel), &kernel.name, kernel.cooperative);
@@ -67,7 +81,7 @@ fn function(out: &mut String, file: &str, kernel: &Kernel, on_gpu: bool) {
     writeln!(
         out,
         "static {table}: Kernel = Kernel {{ name: \"{name}\", file: \"{file}\", cooperative: {cooperative}, parameters: {parameters}, \
-         host: {on_host}, cuda: {on_gpu} }};"
+         host: {on_host}, cuda: {on_gpu}{watched} }};"
     )
     .unwrap();
 

@@ -84,6 +84,11 @@ impl Variant {
     pub fn exists_on_gpu(&self) -> bool {
         self.real == "float"
     }
+
+    /// What is made of one kernel file for this variant, as a name without an ending.
+    pub fn image(&self, file: &str) -> String {
+        format!("{}_{}", file.trim_end_matches(".cu").replace('/', "_"), self.suffix)
+    }
 }
 
 /// In the order of `Element::SLOT`.

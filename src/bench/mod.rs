@@ -5,6 +5,7 @@
 //! | [`step`] | one training step by phase, against its floor |
 //! | [`attack`] | one attack: a ladder from the released code's algorithm to this engine's, and what its settings cost |
 //! | [`calls`] | every kernel and library call of a step, one by one |
+//! | `access` | how its kernels access memory, as a GPU would see it; with the feature `access` |
 //! | [`model`] | the same, predicted for a card from shapes alone |
 //! | [`mod@compare`] | two reports, before and after a change |
 //!
@@ -12,6 +13,8 @@
 //! and the arithmetic it cannot do without. A call's floor is the longer of its two times at the device's measured [`ceilings`]; a step's floor is
 //! the sum over its calls.
 
+#[cfg(feature = "access")]
+pub mod access;
 pub mod attack;
 pub mod calls;
 pub mod cards;

@@ -25,6 +25,9 @@ pub struct Kernel {
     pub(crate) host: [Option<HostEntry>; 4],
     /// Where to find it in the GPU's code, by [`Element::SLOT`]; nowhere in a build without the feature `cuda`.
     pub(crate) cuda: [Option<CudaEntry>; 4],
+    /// Host entry points of the watched kernels, by [`Element::SLOT`].
+    #[cfg(feature = "access")]
+    pub(crate) watched: [Option<HostEntry>; 4],
 }
 
 /// A kernel in the GPU's code.
@@ -106,7 +109,35 @@ struct Pointer {
     end: u64,
     access: Access,
     vectors: bool,
-    memory: Rc<Memory>,
+    /// Held while a call may be repeated, so that the address stays that of living memory.
+    _memory: Rc<Memory>,
+}
+
+/// A tensor that a kernel is given.
+#[cfg(feature = "access")]
+pub(super) struct Operand {
+    pub name: &'static str,
+    pub begin: u64,
+    pub end: u64,
+    pub written: bool,
+}
+
+/// Launches on a device; a host device that is being watched, so that it shows how the kernel accesses memory.
+#[cfg_attr(not(feature = "access"), allow(unused_variables))]
+fn launch_on(
+    device: &Device,
+    kernel: &'static Kernel,
+    slot: usize,
+    work: Work,
+    slots: &[u64],
+    pointers: &[Pointer],
+) -> Result<()> {
+    #[cfg(feature = "access")]
+    if device.is_host() && super::access::is_watching() {
+        let operand = |p: &Pointer| Operand { name: p.name, begin: p.begin, end: p.end, written: p.access != Access::Read };
+        return super::access::launch(kernel, slot, work, slots, pointers.iter().map(operand).collect());
+    }
+    device.launch(kernel, slot, work, slots)
 }
 
 /// Collects and checks the arguments of one launch.
@@ -131,7 +162,7 @@ impl Arguments {
         let id = std::any::TypeId::of::<E>();
         let vectors =
             id != std::any::TypeId::of::<u8>() && id != std::any::TypeId::of::<i32>() && id != std::any::TypeId::of::<i64>();
-        self.pointers.push(Pointer { name, begin, end, access, vectors, memory: tensor.memory().clone() });
+        self.pointers.push(Pointer { name, begin, end, access, vectors, _memory: tensor.memory().clone() });
         self.slots.push(begin);
         match &self.device {
             None => self.device = Some(tensor.device().clone()),
@@ -149,7 +180,7 @@ impl Arguments {
         self.check()?;
         let Some(device) = self.device.clone() else { return Err(Error::shape(self.kernel.name, "no tensor was given")) };
         let kernel = self.kernel;
-        device.launch(kernel, slot, work, &self.slots)?;
+        launch_on(&device, kernel, slot, work, &self.slots, &self.pointers)?;
         record::note(|| self.call(device, slot, work));
         Ok(())
     }
@@ -158,12 +189,7 @@ impl Arguments {
         let Self { kernel, slots, pointers, .. } = self;
         let bytes = |but: Access| pointers.iter().filter(|p| p.access != but).map(|p| p.end - p.begin).sum();
         let (bytes_read, bytes_written) = (bytes(Access::Write), bytes(Access::Read));
-        // Held by the closure, so that the addresses stay those of living memory.
-        let held: Vec<Rc<Memory>> = pointers.into_iter().map(|p| p.memory).collect();
-        let again = move || {
-            let _ = &held;
-            device.launch(kernel, slot, work, &slots)
-        };
+        let again = move || launch_on(&device, kernel, slot, work, &slots, &pointers);
         Call::new(kernel.name, NAMES[slot], work.to_string(), again).moving(bytes_read, bytes_written)
     }
 

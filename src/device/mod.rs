@@ -25,6 +25,8 @@ pub use arithmetic::Arithmetic;
 pub use cuda::{Cuda, CudaOptions};
 pub use dry::Dry;
 pub use graph::Graph;
+#[cfg(feature = "access")]
+pub use host::access;
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
 pub(crate) use memory::Memory;

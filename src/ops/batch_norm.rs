@@ -37,7 +37,7 @@ pub struct BnSaved<R> {
     /// Σ g·x̂ over rows, `[channels]`. Written by [`bn_backward`].
     pub sum_gx: Tensor<R>,
     /// Two partial results per chunk and channel.
-    partials: [Tensor<R>; 2],
+    pub(super) partials: [Tensor<R>; 2],
     max_rows: usize,
 }
 
@@ -60,7 +60,7 @@ impl<R: Real> BnSaved<R> {
     }
 
     /// Checks that it was made for this many channels, and for no fewer rows.
-    fn check(&self, op: &'static str, rows: usize, channels: usize) -> Result<()> {
+    pub(super) fn check(&self, op: &'static str, rows: usize, channels: usize) -> Result<()> {
         has_shape(op, "saved.mean", &self.mean, &[channels])?;
         if rows <= self.max_rows {
             return Ok(());

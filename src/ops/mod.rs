@@ -14,6 +14,8 @@ mod conv_direct;
 mod cross_entropy;
 mod filter;
 mod image;
+#[cfg(feature = "ladder")]
+pub mod ladder;
 mod layout;
 mod linear;
 mod loss_scale;

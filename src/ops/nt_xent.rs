@@ -43,6 +43,15 @@ impl<R: Real> NtXentWorkspace<R> {
             pulls: Tensor::zeros(device, [rows])?,
         })
     }
+
+    /// The first rows of loss, inverse sums and pulls.
+    pub(super) fn of(&self, rows: usize) -> Result<[Tensor<R>; 3]> {
+        let room = self.row_loss.len();
+        if room < rows {
+            return Err(Error::shape("nt_xent", format!("the workspace is for {room} rows, but there are {rows}")));
+        }
+        Ok([self.row_loss.rows(0..rows)?, self.inverse_sums.rows(0..rows)?, self.pulls.rows(0..rows)?])
+    }
 }
 
 /// `weight` times the NT-Xent loss (RoCL, Equation 1) of `z`, and its gradient.
@@ -65,12 +74,7 @@ pub fn nt_xent<R: Real>(
     const OP: &str = "nt_xent";
     let [rows, d] = z.dims_of(OP)?;
     check(settings, z, d_z, gradient_rows)?;
-    if workspace.row_loss.len() < rows {
-        return Err(Error::shape(OP, format!("the workspace is for {} rows, but there are {rows}", workspace.row_loss.len())));
-    }
-    let part = |tensor: &Tensor<R>| tensor.rows(0..rows);
-    let (row_loss, inverse_sums, pulls) =
-        (&part(&workspace.row_loss)?, &part(&workspace.inverse_sums)?, &part(&workspace.pulls)?);
+    let [row_loss, inverse_sums, pulls] = &workspace.of(rows)?;
 
     let batch = rows / settings.views;
     let group_batch = batch / settings.groups;
@@ -121,7 +125,7 @@ pub fn nt_xent<R: Real>(
     weighted_sum(row_loss, row_weight, false, loss)
 }
 
-fn check<R: Real>(settings: &NtXent, z: &Tensor<R>, d_z: Option<&Tensor<R>>, gradient_rows: usize) -> Result<()> {
+pub(super) fn check<R: Real>(settings: &NtXent, z: &Tensor<R>, d_z: Option<&Tensor<R>>, gradient_rows: usize) -> Result<()> {
     let refuse = |message: String| Err(Error::shape("nt_xent", message));
     let [rows, d] = z.dims_of("nt_xent")?;
     let NtXent { views, groups, temperature, .. } = *settings;

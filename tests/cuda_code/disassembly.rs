@@ -13,6 +13,9 @@ pub struct Disassembler {
     path: std::ffi::OsString,
 }
 
+/// Of the shared memory that a block gets, the system's own.
+pub const SYSTEM_SHARED_BYTES: u32 = 1 << 10;
+
 /// What one function needs on one architecture; bytes, but for the registers of a thread.
 pub struct Usage {
     pub architecture: u32,
@@ -54,9 +57,11 @@ impl Disassembler {
             } else if line.starts_with("REG:") {
                 let of = |what: &str| {
                     let mut fields = line.split(' ').filter_map(|field| field.split_once(':'));
-                    fields.find(|(name, _)| *name == what).unwrap().1.parse().unwrap()
+                    fields.find(|(name, _)| *name == what).unwrap().1.parse::<u32>().unwrap()
                 };
-                let (registers, stack, local, shared) = (of("REG"), of("STACK"), of("LOCAL"), of("SHARED"));
+                let (registers, stack, local) = (of("REG"), of("STACK"), of("LOCAL"));
+                // From sm_90 on, what the system keeps for itself is counted in.
+                let shared = of("SHARED").saturating_sub(if architecture >= 90 { SYSTEM_SHARED_BYTES } else { 0 });
                 usages.push(Usage { architecture, function: function.to_owned(), registers, stack, local, shared });
             }
         }

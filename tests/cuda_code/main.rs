@@ -1,7 +1,9 @@
 //! The GPU's code in this build, looked at without a GPU: which kernels there are, for which architectures, what they need of a
-//! multiprocessor, and whether they move 16 bytes at a time where their source says so. Only with the feature `cuda`.
+//! multiprocessor and how much of it they fill, and whether they move 16 bytes at a time where their source says so. Only with the feature `cuda`.
 
 mod disassembly;
+mod occupancy;
+mod report;
 mod source;
 
 use disassembly::Disassembler;
@@ -67,7 +69,6 @@ fn every_kernel_is_there_for_every_architecture_and_spills_nothing() {
             let at = format!("{} for sm_{}", usage.function, usage.architecture);
             assert_eq!((usage.stack, usage.local), (0, 0), "{at} keeps registers in memory");
             assert!(usage.shared <= 48 << 10, "{at} wants {} bytes of shared memory", usage.shared);
-            println!("{at}: {} registers, {} bytes of shared memory", usage.registers, usage.shared);
             assert!(found.insert((usage.function.clone(), usage.architecture)), "{at} is there twice");
         }
     }

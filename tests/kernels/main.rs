@@ -17,6 +17,8 @@ mod conv_direct;
 mod cross_entropy;
 mod filter;
 mod image;
+#[cfg(feature = "ladder")]
+mod ladder;
 mod layout;
 mod loss_scale;
 mod normalize;

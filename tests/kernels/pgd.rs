@@ -17,7 +17,11 @@ fn oracle(x: f64, gradient: f64, clean: f64, step: f64, epsilon: f64) -> f64 {
     (x + step * direction).clamp(0.0, 1.0).clamp(clean - epsilon, clean + epsilon)
 }
 
-fn step<R: Real>(tolerance: f64) {
+/// `take(x, gradient, clean, step_size, epsilon)` against the oracle; returns the bits, size after size.
+pub fn equals_the_oracle<R: Real>(take: impl Fn(&Tensor<R>, &Tensor<R>, &Tensor<R>, R, R) -> rocl::Result<()>) -> Vec<R> {
+    // Two additions and the rounded inputs and constants: three roundings of numbers below 1.04.
+    let tolerance = 4.0 * rounding::<R>();
+    let mut all = Vec::new();
     let (step, epsilon) = (0.007, 0.0314);
     for n in SIZES {
         let clean = uniform(1, n, 0.0, 1.0);
@@ -28,18 +32,19 @@ fn step<R: Real>(tolerance: f64) {
         let bits = same_bits_everywhere(|device| {
             let (x, gradient, clean) =
                 (upload::<R, 1>(device, [n], &x), upload::<R, 1>(device, [n], &gradient), upload::<R, 1>(device, [n], &clean));
-            ops::pgd_linf_step(&x, &gradient, &clean, R::from_f64(step), R::from_f64(epsilon)).unwrap();
+            take(&x, &gradient, &clean, R::from_f64(step), R::from_f64(epsilon)).unwrap();
             x.to_vec().unwrap()
         });
         assert_close("x", &widened(&bits), &expected, tolerance, 1.0);
+        all.extend(bits);
     }
+    all
 }
 
 #[test]
 fn step_equals_the_oracle() {
-    // Two additions and the rounded inputs and constants: three roundings of numbers below 1.04.
-    step::<f32>(4.0 * rounding::<f32>());
-    step::<f64>(4.0 * rounding::<f64>());
+    equals_the_oracle::<f32>(ops::pgd_linf_step);
+    equals_the_oracle::<f64>(ops::pgd_linf_step);
 }
 
 /// Fused or not, the operations are the same in the same order: so are the bits, also where gradients are 0 or NaN.

@@ -16,7 +16,9 @@ fn the_table_of_kernels_is_complete() {
         file = if first.is_empty() { file } else { first };
         listed.push((file.to_owned(), name.trim_matches('`').to_owned(), cooperative == "yes"));
     }
-    let mut kernels: Vec<_> = KERNELS.iter().map(|k| (k.file.to_owned(), k.name.to_owned(), k.cooperative)).collect();
+    // The ladder's have their own pages.
+    let engine = KERNELS.iter().filter(|kernel| !kernel.file.starts_with("ladder/"));
+    let mut kernels: Vec<_> = engine.map(|k| (k.file.to_owned(), k.name.to_owned(), k.cooperative)).collect();
     listed.sort();
     kernels.sort();
     assert_eq!(listed, kernels);

@@ -9,7 +9,7 @@ use rocl::element::{Element, Real};
 use rocl::{Device, Tensor};
 
 /// Runs a test on the host in both launch geometries, with several thread counts and schedules; and through the CUDA device, on a driver
-/// that runs the kernels here.
+/// that runs the kernels here. With the feature `access` once more while accesses to memory are watched, of which none may race.
 pub fn for_each_device(test: impl Fn(&Device)) {
     for (geometry, schedule, threads) in [
         (Geometry::Ranges, Schedule::InOrder, 1),
@@ -21,6 +21,22 @@ pub fn for_each_device(test: impl Fn(&Device)) {
         test(&device);
     }
     test(&fake_cuda::device());
+    #[cfg(feature = "access")]
+    without_races(test);
+}
+
+#[cfg(feature = "access")]
+fn without_races(test: impl Fn(&Device)) {
+    let device = Device::host_with(HostOptions { threads: 1, ..HostOptions::default() }).unwrap();
+    let ((), launches) = rocl::device::access::watch(|| {
+        test(&device);
+        Ok(())
+    })
+    .unwrap();
+    for launch in launches {
+        let kernel = launch.kernel;
+        assert_eq!(launch.races, 0, "{kernel} on {} blocks of {}: {:#?}", launch.blocks, launch.threads, launch.examples);
+    }
 }
 
 /// Asserts that `run` gives the same bits on every host configuration, and returns them.

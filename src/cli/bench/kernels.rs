@@ -2,8 +2,7 @@
 
 use super::format::{bytes, flops, percent, seconds};
 use super::settings::{Header, Measuring, Subject, ceilings_line, title};
-use crate::Result;
-use crate::bench::calls::{CallCost, Filter, kinds};
+use crate::bench::calls::{CallCost, Filter, Kind, kinds};
 use crate::bench::ceilings::{Bound, Ceilings};
 use crate::bench::measure::{Sweep, seconds as timed};
 use crate::bench::subject;
@@ -11,7 +10,9 @@ use crate::bench::summary::Summary;
 use crate::cli::output::{print, print_json};
 use crate::cli::precision::in_precision;
 use crate::element::Element;
+use crate::recipe::Recipe;
 use crate::report::table::Table;
+use crate::{Device, Error, Result};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,8 +35,12 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     shape: Option<String>,
     /// Fill the caches with something else before each sample
-    #[arg(long)]
+    #[arg(long, conflicts_with = "access")]
     cold_cache: bool,
+    /// Show how kernels access memory, as a GPU would see it, instead of times: sectors, bank conflicts, idle lanes, races; on the CPU, in a
+    /// build with --features access
+    #[arg(long)]
+    access: bool,
 }
 
 #[derive(serde::Serialize)]
@@ -62,6 +67,9 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     let repetitions = args.measuring.repetitions();
     let run = subject::pretraining::<T>(&device, &recipe)?;
     let kinds = kinds(&run, &Filter { only: args.only, shape: args.shape })?;
+    if args.access {
+        return show_access(&device, &recipe, precision, &kinds, args.measuring.json);
+    }
     let ceilings = Ceilings::measure::<T>(&device)?;
     let whole = |_| timed(&device, || run.begin_epoch(0, 0).and_then(|()| run.step()));
     let step = Summary::of((0..repetitions.samples.min(5)).map(whole).collect::<Result<_>>()?);
@@ -77,6 +85,19 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     print(format!("\n{}", table(&costs, &step)))?;
     let total: f64 = costs.iter().map(CallCost::per_step).sum();
     print(format!("these calls one by one: {} of a step of {}", percent(total, step.median), seconds(step.median)))
+}
+
+#[cfg(feature = "access")]
+fn show_access(device: &Device, recipe: &Recipe, precision: &str, kinds: &[Kind], json: bool) -> Result<()> {
+    if !device.is_host() {
+        return Err(Error::Usage("--access watches kernels on the CPU; add --device cpu".to_owned()));
+    }
+    super::access::run(device, recipe, precision, kinds, json)
+}
+
+#[cfg(not(feature = "access"))]
+fn show_access(_: &Device, _: &Recipe, _: &str, _: &[Kind], _: bool) -> Result<()> {
+    Err(Error::Usage("--access needs kernels that can be watched; build with --features access".to_owned()))
 }
 
 fn table(costs: &[CallCost], step: &Summary) -> Table {

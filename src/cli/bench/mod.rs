@@ -1,5 +1,7 @@
 //! `rocl bench`: one file per benchmark.
 
+#[cfg(feature = "access")]
+mod access;
 mod attack;
 mod compare;
 mod format;
@@ -16,6 +18,7 @@ Examples:
   rocl bench step --json > step.json
   rocl bench attack --width 64 --batch-size 32
   rocl bench kernels --only conv_dgrad --shape 32×32
+  rocl bench kernels --access --batch-size 8
   rocl bench model --gpu h200 --precision fp16
   rocl bench compare before.json after.json";
 

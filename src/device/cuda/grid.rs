@@ -15,7 +15,7 @@ const VECTOR_BYTES: usize = 16;
 const ELEMENT_BYTES: [usize; 4] = [4, 2, 2, 8];
 
 /// Blocks and threads of a block for `work`: a thread for every vector, up to some rounds of a GPU with that many multiprocessors.
-pub(super) fn choose(kernel: &Kernel, slot: usize, work: Work, multiprocessors: usize) -> Result<(u32, u32)> {
+pub(in crate::device) fn choose(kernel: &Kernel, slot: usize, work: Work, multiprocessors: usize) -> Result<(u32, u32)> {
     check_work(kernel, work)?;
     let vector = VECTOR_BYTES / ELEMENT_BYTES[slot];
     // Rows that do not hold whole vectors are walked one element at a time.

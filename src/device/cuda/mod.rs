@@ -7,7 +7,7 @@ mod clock;
 mod driver;
 mod functions;
 mod graph;
-mod grid;
+pub(super) mod grid;
 mod memory;
 mod plan;
 mod staging;

@@ -1,5 +1,7 @@
 //! The host device: CUDA kernels on CPU threads; convolution and matrix product in plain Rust.
 
+#[cfg(feature = "access")]
+pub mod access;
 pub mod conv;
 
 mod convert;

@@ -5,6 +5,8 @@
 //! is reported with kernel, block and threads: a barrier that some threads never reach, warp operations that diverge or name part of a
 //! warp, synchronisation in a kernel not declared cooperative. Threads can be run in shuffled order, which must not change a bit of any result.
 
+#[cfg(feature = "access")]
+use super::access;
 use super::stacks::{StackSlot, Stacks};
 use crate::device::launch::HostEntry;
 use crate::{Error, Result};
@@ -71,6 +73,8 @@ unsafe extern "C" {
 type Suspension = u32;
 const FINISHED: Suspension = 0;
 const BLOCK_BARRIER: Suspension = 1;
+#[cfg(feature = "access")]
+const WARP_BARRIER: Suspension = 2;
 
 fn violation_text(code: u32) -> &'static str {
     match code {
@@ -216,6 +220,11 @@ fn run_block(grid: &Grid, block: u32, worker: &mut Worker) -> Result<()> {
         (*state).suspend = Some(suspend);
         (*state).violation = 0;
     }
+    #[cfg(feature = "access")]
+    access::shared_memory({
+        let addresses = worker.shared.as_ptr_range();
+        addresses.start as u64..addresses.end as u64
+    });
     let outcome = schedule(grid, block, state, &mut worker.coroutines[..count], &mut worker.suspensions[..count]);
     if outcome.is_ok() && worker.stacks.intact(count) {
         return Ok(());
@@ -259,6 +268,10 @@ fn schedule(
             if !at_warp_operation {
                 ready &= !(1 << warp);
             }
+            #[cfg(feature = "access")]
+            if at_warp_operation && lanes[0] == WARP_BARRIER {
+                access::warp_barrier(warp);
+            }
         }
         if suspensions.iter().all(|&s| s == FINISHED) {
             return Ok(());
@@ -266,6 +279,8 @@ fn schedule(
         if !suspensions.iter().all(|&s| s == BLOCK_BARRIER) {
             return Err(divergence(grid, block, suspensions));
         }
+        #[cfg(feature = "access")]
+        access::block_barrier();
     }
 }
 
