@@ -9,7 +9,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | one file per subcommand: arguments, a call into [`recipe`], a printed result |
-//! | [`bench`] | what a step costs: measured, counted, predicted |
+//! | [`mod@bench`] | what a step costs: measured, counted, predicted |
 //! | [`recipe`] | what a user asks for: [`Pretraining`](recipe::pretrain::Pretraining) is Algorithm 1 of the paper, step by step |
 //! | [`attack`], [`loss`], [`nn`], [`optim`] | the parts of a step; layers have `forward` and `backward` written out, over buffers allocated once |
 //! | [`data`], [`run`], [`report`] | images and their augmentations; checkpoints, log, progress; tables |
