@@ -46,7 +46,10 @@ impl Races<'_> {
         let mut writes: Vec<&Access> = accesses.iter().filter(|a| a.write).collect();
         writes.sort_unstable_by_key(|a| key(a));
         writes.dedup_by_key(|a| key(a));
-        for access in accesses {
+        let mut written: Vec<Place> = writes.iter().map(|write| write.place).collect();
+        written.sort_unstable();
+        written.dedup();
+        for access in accesses.iter().filter(|access| written.contains(&access.place)) {
             // The first write that can reach the access's bytes, and those after it.
             let from = writes.partition_point(|write| write.address + u64::from(PACKET_BYTES) <= access.address);
             let near = writes[from..].iter().take_while(|write| write.address < access.end());

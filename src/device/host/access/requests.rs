@@ -43,8 +43,9 @@ impl Traffic {
     pub(super) fn add(&mut self, lanes: &[Access]) {
         self.requests += 1;
         self.lanes += lanes.len() as u64;
-        self.sectors += distinct(lanes.iter().flat_map(|lane| lane.address / SECTOR_BYTES..=(lane.end() - 1) / SECTOR_BYTES));
-        self.least_sectors += distinct(lanes.iter().flat_map(|lane| lane.address..lane.end())).div_ceil(SECTOR_BYTES);
+        let sectors = lanes.iter().map(|lane| (lane.address / SECTOR_BYTES, lane.end().div_ceil(SECTOR_BYTES)));
+        self.sectors += covered(sectors);
+        self.least_sectors += covered(lanes.iter().map(|lane| (lane.address, lane.end()))).div_ceil(SECTOR_BYTES);
     }
 }
 
@@ -85,23 +86,28 @@ impl Banks {
     }
 }
 
-fn distinct(values: impl Iterator<Item = u64>) -> u64 {
-    let mut values: Vec<u64> = values.collect();
-    values.sort_unstable();
-    values.dedup();
-    values.len() as u64
+/// How many numbers the ranges hold together, each counted once.
+fn covered(ranges: impl Iterator<Item = (u64, u64)>) -> u64 {
+    let mut ranges: Vec<(u64, u64)> = ranges.collect();
+    ranges.sort_unstable();
+    let add = |(total, reached): (u64, u64), (begin, end): (u64, u64)| {
+        (total + end.saturating_sub(begin.max(reached)), reached.max(end))
+    };
+    ranges.into_iter().fold((0, 0), add).0
 }
 
 /// Hands on every request, as its lanes in order. `accesses` are sorted by warp, interval, instruction, place and thread, and those of a thread are in
 /// the order in which it made them.
 pub(super) fn count(accesses: &[Access], mut request: impl FnMut(Place, &[Access])) {
+    let mut lanes = Vec::with_capacity(32);
     for executions in
         accesses.chunk_by(|a, b| (a.warp(), a.interval, a.instruction, a.place) == (b.warp(), b.interval, b.instruction, b.place))
     {
         let threads: Vec<&[Access]> = executions.chunk_by(|a, b| a.thread == b.thread).collect();
         let times = threads.iter().map(|thread| thread.len()).max().unwrap_or(0);
         for time in 0..times {
-            let lanes: Vec<Access> = threads.iter().filter_map(|thread| thread.get(time).copied()).collect();
+            lanes.clear();
+            lanes.extend(threads.iter().filter_map(|thread| thread.get(time).copied()));
             request(executions[0].place, &lanes);
         }
     }
