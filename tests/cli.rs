@@ -1,12 +1,14 @@
 //! The program, driven as a process: what it says to misuse, and its exit codes.
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 
 fn rocl(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rocl"));
+    let mut command = Command::new(common::program());
     command.args(arguments).stdin(Stdio::null());
     command
 }

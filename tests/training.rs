@@ -1,5 +1,7 @@
 //! Pretraining as a whole: equal bits whatever the threads, resumption, what the attack and the losses do, checkpoints.
 
+mod common;
+
 use half::f16;
 use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
 use rocl::data::{Dataset, Split, textures};
@@ -312,7 +314,7 @@ fn listing(bytes: &[u8], prefix: &str) -> Listing {
 /// Names and shapes are those of the reference's state dicts, as recorded: other programs can read a checkpoint.
 #[test]
 fn a_checkpoint_has_the_references_tensors() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/resnet18_w8_b4.safetensors");
+    let golden = common::committed("resnet18_w8_b4.safetensors");
     let expected = listing(&std::fs::read(golden).unwrap(), "init/");
     let shape = |name: &str| expected[name].1[0] as u32;
     let mut recipe = toy();

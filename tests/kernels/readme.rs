@@ -1,12 +1,11 @@
 //! The table in `kernels/README.md` lists the kernels there are, each in its file.
 
+use crate::common;
 use rocl::device::launch::KERNELS;
-use std::path::Path;
 
 #[test]
 fn the_table_of_kernels_is_complete() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/README.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(common::root().join("kernels/README.md")).unwrap();
     let (_, table) = text.split_once("| file | kernel |").unwrap();
     let mut file = "";
     let mut listed = Vec::new();
