@@ -95,7 +95,7 @@ fn unusable_checkpoints_are_explained() {
 
 #[test]
 fn recipes_are_listed_and_printed() {
-    assert_eq!(output(&["recipe"]), (0, "reference@1\npaper@1\ncifar-small@1\ndemo@1\n".to_owned(), String::new()));
+    assert_eq!(output(&["recipe"]), (0, "reference@1\npaper@1\nrocl-200ep@1\ncifar-small@1\ndemo@1\n".to_owned(), String::new()));
     let (code, text, _) = output(&["recipe", "paper"]);
     assert_eq!(code, 0);
     assert!(text.contains("# Temperature of NT-Xent"), "the preset comes with its comments");

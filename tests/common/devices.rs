@@ -39,12 +39,10 @@ impl TestDevice {
     pub fn open_eager(self) -> Device {
         match self {
             Self::Cpu => self.open(),
-            Self::Simulated => fake_cuda::device_with(CudaOptions {
-                synchronous: true,
-                direct_convolution: true,
-                ..CudaOptions::default()
-            })
-            .unwrap(),
+            Self::Simulated => {
+                fake_cuda::device_with(CudaOptions { synchronous: true, direct_convolution: true, ..CudaOptions::default() })
+                    .unwrap()
+            }
             Self::Cuda(ordinal) => {
                 let options = CudaOptions { ordinal, synchronous: true, ..CudaOptions::from_environment().unwrap() };
                 Device::cuda_with(options).unwrap()
@@ -81,7 +79,9 @@ pub fn parse(list: &str) -> Result<Vec<TestDevice>, String> {
         return Err(format!("{VARIABLE} names no device; unset it, or name cpu, simulated, cuda or cuda:N"));
     }
     if devices.contains(&TestDevice::Simulated) && devices.iter().any(|device| matches!(device, TestDevice::Cuda(_))) {
-        return Err(format!("{VARIABLE} is {list:?}, but a program has either the simulated driver or a real one; run the tests twice"));
+        return Err(format!(
+            "{VARIABLE} is {list:?}, but a program has either the simulated driver or a real one; run the tests twice"
+        ));
     }
     Ok(devices)
 }
@@ -106,6 +106,11 @@ pub fn in_type<T: Element>() -> Vec<Device> {
         super::skipped(&format!("no device chosen computes in {}", T::NAME));
     }
     devices
+}
+
+/// As [`in_type`], for bodies of so many steps that the simulated device, which convolves number by number, would take minutes.
+pub fn in_type_for_long<T: Element>() -> Vec<Device> {
+    in_type::<T>().into_iter().filter(|device| device.is_host() || is_gpu(device)).collect()
 }
 
 /// The chosen devices with a CUDA driver, simulated or real; says so where there is none.

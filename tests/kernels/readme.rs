@@ -1,6 +1,7 @@
 //! The table in `kernels/README.md` lists the kernels there are, each in its file.
 
 use crate::common;
+use rocl::device::kernel_status::Status;
 use rocl::device::launch::KERNELS;
 
 #[test]
@@ -19,4 +20,11 @@ fn the_table_of_kernels_is_complete() {
     listed.sort();
     kernels.sort();
     assert_eq!(listed, kernels);
+}
+
+#[test]
+fn the_state_on_gpus_is_the_recorded_one() {
+    let text = std::fs::read_to_string(common::root().join("kernels/README.md")).unwrap();
+    let shown = text.split("<!-- status -->").nth(1).unwrap().split("<!-- /status -->").next().unwrap();
+    assert_eq!(shown.trim(), format!("State of all kernels: {}.", Status::recorded().unwrap().summary()));
 }
