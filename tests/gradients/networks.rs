@@ -231,7 +231,7 @@ fn inference_forms_are_the_definition() {
         for architecture in ARCHITECTURES {
             inference_forms(device, architecture, |name, topology, network, inference| {
                 let statistics: HashMap<_, _> = network.encoder().running_statistics().into_iter().collect();
-                let definition = Unfolded { device: device, network, statistics: &statistics };
+                let definition = Unfolded { device, network, statistics: &statistics };
                 // A last batch is often smaller than the buffers.
                 for n in [BATCH, 1] {
                     let x = images(device, 5, n);
