@@ -1,6 +1,8 @@
 //! The attack's short cuts against the released code's own sequence of operations: the target embedded once or in every step, batch
 //! normalisation folded or not. `docs/algebra.md` has the argument, and the figures that these tests print.
 
+mod common;
+
 use rocl::attack::Objective;
 use rocl::data::{Split, textures};
 use rocl::element::{Element, Real};
@@ -10,7 +12,6 @@ use rocl::recipe::attacked::Attacked;
 use rocl::recipe::pretrain::{Ingredients, Pretraining};
 use rocl::recipe::verify::{Recording, median, relative_l2};
 use rocl::{Device, Tensor};
-use std::path::PathBuf;
 
 /// What is attacked: a network, images and their target views.
 struct Case<T: Element> {
@@ -46,8 +47,7 @@ fn is_f64<T: Element>() -> bool {
 impl<T: Element> Case<T> {
     /// The weights, views and settings recorded from the authors' code.
     fn recorded() -> Self {
-        let root = std::env::var_os("ROCL_ROOT").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let recording = Recording::open(&root.join("tests/golden/resnet18_w8_b4.safetensors")).unwrap();
+        let recording = Recording::open(&common::committed("resnet18_w8_b4.safetensors")).unwrap();
         let (device, recipe) = (Device::host().unwrap(), recording.recipe().unwrap());
         let data = textures::render(textures::SEED, Split::Train, recipe.train.batch_size as usize);
         let run = Pretraining::new(&device, &recipe, &data).unwrap();

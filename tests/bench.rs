@@ -1,5 +1,7 @@
 //! What `rocl bench` counts, against the arithmetic of the method done by hand, and its program.
 
+mod common;
+
 use rocl::Device;
 use rocl::bench::calls::{Filter, kinds};
 use rocl::bench::ceilings::Ceilings;
@@ -125,7 +127,7 @@ fn predictions_scale_with_the_card() {
 }
 
 fn program(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_rocl")).args(arguments).output().unwrap();
+    let output = Command::new(common::program()).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

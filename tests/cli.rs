@@ -1,12 +1,14 @@
 //! The program, driven as a process: what it says to misuse, and its exit codes.
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 
 fn rocl(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rocl"));
+    let mut command = Command::new(common::program());
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -93,7 +95,7 @@ fn unusable_checkpoints_are_explained() {
 
 #[test]
 fn recipes_are_listed_and_printed() {
-    assert_eq!(output(&["recipe"]), (0, "reference@1\npaper@1\ncifar-small@1\ndemo@1\n".to_owned(), String::new()));
+    assert_eq!(output(&["recipe"]), (0, "reference@1\npaper@1\nrocl-200ep@1\ncifar-small@1\ndemo@1\n".to_owned(), String::new()));
     let (code, text, _) = output(&["recipe", "paper"]);
     assert_eq!(code, 0);
     assert!(text.contains("# Temperature of NT-Xent"), "the preset comes with its comments");

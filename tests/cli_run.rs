@@ -1,5 +1,7 @@
 //! The program, driven as a process through whole jobs at toy scale: train, interrupt, resume, fit, attack, compare.
 
+mod common;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -15,7 +17,7 @@ struct Job {
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rocl"));
+    let mut command = Command::new(common::program());
     command.args(arguments).stdin(Stdio::null());
     command
 }

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 const RECORDING: &str = "resnet18_w8_b4.safetensors";
 
 fn verify(file: &Path, more: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rocl"));
+    let mut command = Command::new(common::program());
     let output = command.arg("verify").arg(file).args(more).stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

@@ -1,5 +1,9 @@
-//! A device that fuses no epilogue agrees with one that fuses all: operation by operation, and over a step of pretraining.
+//! A device that fuses no epilogue agrees with one that fuses all: operation by operation, and over a step of pretraining. So does every other device,
+//! whatever it fuses.
 
+mod common;
+
+use common::devices;
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -94,11 +98,11 @@ fn unfused_epilogues_have_the_same_bits() {
 
 /// In 16 bits the sum without epilogue is rounded to storage, and the result once more; fused, the result alone. `unit` is the relative
 /// error of a rounding. What is added to a sum is at most 2; sums in `f32` are exact here, by their operands.
-fn within_roundings<T: Element>(unit: f64) {
-    let (fused, unfused) = (device(true), device(false));
+fn within_roundings<T: Element>(other: &Device, unit: f64) {
+    let fused = device(true);
     let check = |compute: &dyn Fn(&Device, u32) -> Vec<T>, parts: u32, what: &str| {
         let wide = |values: Vec<T>| values.into_iter().map(|v| v.to_real().to_f64()).collect::<Vec<_>>();
-        let (a, b, sums) = (wide(compute(&fused, parts)), wide(compute(&unfused, parts)), wide(compute(&fused, 0)));
+        let (a, b, sums) = (wide(compute(&fused, parts)), wide(compute(other, parts)), wide(compute(&fused, 0)));
         for ((a, b), sum) in a.iter().zip(&b).zip(&sums) {
             assert!((a - b).abs() <= 3.01 * unit * (sum.abs() + 2.0), "{what}, parts {parts}: {b} instead of {a}");
         }
@@ -111,8 +115,18 @@ fn within_roundings<T: Element>(unit: f64) {
 
 #[test]
 fn unfused_epilogues_of_16_bits_differ_by_a_rounding() {
-    within_roundings::<f16>(f16::EPSILON.to_f64() / 2.0);
-    within_roundings::<bf16>(bf16::EPSILON.to_f64() / 2.0);
+    within_roundings::<f16>(&device(false), f16::EPSILON.to_f64() / 2.0);
+    within_roundings::<bf16>(&device(false), bf16::EPSILON.to_f64() / 2.0);
+}
+
+#[test]
+fn every_device_has_the_same_epilogues() {
+    fn on_each<T: Element>(epsilon: f64) {
+        devices::in_type::<T>().iter().for_each(|device| within_roundings::<T>(device, epsilon / 2.0));
+    }
+    on_each::<f32>(f32::EPSILON.into());
+    on_each::<f16>(f16::EPSILON.to_f64());
+    on_each::<bf16>(bf16::EPSILON.to_f64());
 }
 
 /// In f64, where the order in which a bias is added costs 10⁻¹⁶: far less than the distance from zero of any gradient whose sign the attack

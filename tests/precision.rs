@@ -1,5 +1,8 @@
 //! Training and attack in 16 bits: nothing vanishes, an overflow costs one step and nothing else, and a run is what it is in f32, to within noise.
 
+mod common;
+
+use common::devices;
 use half::{bf16, f16};
 use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
 use rocl::data::{Dataset, Split, textures};
@@ -81,21 +84,22 @@ fn image_gradients<T: Element<Real = f32>>(device: &Device, d_z: &[f32]) -> [Vec
 
 #[test]
 fn a_faint_gradient_survives_the_attack() {
-    let device = Device::host().unwrap();
-    // A thousandth of the smallest f16, and images of very different gradients, as a confident model gives.
-    let d_z: Vec<f32> = (0..BATCH * 8).map(|i| ((i * 37 % 19) as f32 - 9.0) * 1e-10 * 10f32.powi(-(i as i32 / 8))).collect();
-    let [exact, _] = image_gradients::<f32>(&device, &d_z);
-    let images = |gradient: &[f64]| gradient.chunks(3072).map(<[f64]>::to_vec).collect::<Vec<_>>();
-    let [narrow, unscaled] = image_gradients::<f16>(&device, &d_z);
-    assert!(unscaled.iter().all(|&g| g == 0.0), "without the scale, nothing is left");
-    for (image, (found, exact)) in images(&narrow).iter().zip(&images(&exact)).enumerate() {
-        // Rectifiers that open on one side only: plain PyTorch is at 4 to 22 % on trained networks, see tests/golden.
-        let error = relative_l2(found, exact);
-        assert!(error < 0.2, "image {image}: {error}");
-        assert!(exact.iter().any(|&g| g != 0.0));
+    for device in &devices::in_type::<f16>() {
+        // A thousandth of the smallest f16, and images of very different gradients, as a confident model gives.
+        let d_z: Vec<f32> = (0..BATCH * 8).map(|i| ((i * 37 % 19) as f32 - 9.0) * 1e-10 * 10f32.powi(-(i as i32 / 8))).collect();
+        let [exact, _] = image_gradients::<f32>(device, &d_z);
+        let images = |gradient: &[f64]| gradient.chunks(3072).map(<[f64]>::to_vec).collect::<Vec<_>>();
+        let [narrow, unscaled] = image_gradients::<f16>(device, &d_z);
+        assert!(unscaled.iter().all(|&g| g == 0.0), "without the scale, nothing is left");
+        for (image, (found, exact)) in images(&narrow).iter().zip(&images(&exact)).enumerate() {
+            // Rectifiers that open on one side only: plain PyTorch is at 4 to 22 % on trained networks, see tests/golden.
+            let error = relative_l2(found, exact);
+            assert!(error < 0.2, "image {image}: {error}");
+            assert!(exact.iter().any(|&g| g != 0.0));
+        }
+        let [wide, _] = image_gradients::<bf16>(device, &d_z);
+        assert!(relative_l2(&wide, &exact) < 0.5);
     }
-    let [wide, _] = image_gradients::<bf16>(&device, &d_z);
-    assert!(relative_l2(&wide, &exact) < 0.5);
 }
 
 /// The main loss, with an infinite gradient in the given evaluation.
@@ -158,10 +162,11 @@ fn skips_one_step<T: Element<Real = f32>>(device: &Device, optimizer: Optimizer,
 
 #[test]
 fn an_overflow_skips_exactly_one_step() {
-    let device = Device::host().unwrap();
-    for optimizer in [lars(), toy().optimizer] {
-        skips_one_step::<f16>(&device, optimizer.clone(), 32768.0);
-        skips_one_step::<bf16>(&device, optimizer, 1.0);
+    for device in &devices::in_type::<f16>() {
+        for optimizer in [lars(), toy().optimizer] {
+            skips_one_step::<f16>(device, optimizer.clone(), 32768.0);
+            skips_one_step::<bf16>(device, optimizer, 1.0);
+        }
     }
 }
 
@@ -175,39 +180,41 @@ fn last_line(folder: &Path) -> serde_json::Value {
 
 #[test]
 fn a_resumed_run_in_fp16_ends_like_an_uninterrupted_one() {
-    let device = Device::host().unwrap();
-    let (recipe, data) = (Recipe { optimizer: lars(), ..toy() }, data(3 * BATCH));
-    let [whole, resumed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let options = |folder: &Path| RunOptions { out: folder.to_owned(), label: "test".to_owned(), quiet: true };
-    // About to double, which happens after the first interruption, and with a step behind it that was skipped.
-    let start = || {
-        let training = Training::<f16>::new(&device, &recipe, &data).unwrap();
-        let scale = training.pretraining().network().parameters().loss_scale().unwrap();
-        scale.restore(LossScaleState { scale: 1024.0, good_steps: 1997, skipped: 1, skipped_in_epoch: 0 }).unwrap();
-        training
-    };
-    start().run(&options(whole.path())).unwrap();
+    // A GPU's libraries promise equal bits in fp32 only.
+    for device in devices::in_type::<f16>().iter().filter(|device| !devices::is_gpu(device)) {
+        let (recipe, data) = (Recipe { optimizer: lars(), ..toy() }, data(3 * BATCH));
+        let [whole, resumed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let options = |folder: &Path| RunOptions { out: folder.to_owned(), label: "test".to_owned(), quiet: true };
+        // About to double, which happens after the first interruption, and with a step behind it that was skipped.
+        let start = || {
+            let training = Training::<f16>::new(device, &recipe, &data).unwrap();
+            let scale = training.pretraining().network().parameters().loss_scale().unwrap();
+            scale.restore(LossScaleState { scale: 1024.0, good_steps: 1997, skipped: 1, skipped_in_epoch: 0 }).unwrap();
+            training
+        };
+        start().run(&options(whole.path())).unwrap();
 
-    let path = resumed.path().join(CHECKPOINT);
-    let mut training = start();
-    for more in [2, 3] {
-        (0..more).for_each(|_| training.advance().unwrap());
-        training.save(&path).unwrap();
+        let path = resumed.path().join(CHECKPOINT);
+        let mut training = start();
+        for more in [2, 3] {
+            (0..more).for_each(|_| training.advance().unwrap());
+            training.save(&path).unwrap();
+            let checkpoint = Checkpoint::load(&path, Kind::Pretrain).unwrap();
+            training = Training::resume(device, &recipe, &data, &checkpoint).unwrap();
+        }
+        training.run(&options(resumed.path())).unwrap();
+        let bytes = |folder: &Path| std::fs::read(folder.join(CHECKPOINT)).unwrap();
+        assert!(bytes(whole.path()) == bytes(resumed.path()), "other parameters, statistics, optimiser state or loss scale");
+        let line = last_line(whole.path());
+        assert_eq!(line, last_line(resumed.path()));
+        assert_eq!((&line["loss_scale"], &line["skipped_steps"]), (&2048.0.into(), &0.into()));
+
+        // As what it was, and as nothing else.
         let checkpoint = Checkpoint::load(&path, Kind::Pretrain).unwrap();
-        training = Training::resume(&device, &recipe, &data, &checkpoint).unwrap();
+        assert_eq!(checkpoint.meta.precision, "fp16");
+        let message = Training::<f32>::resume(device, &recipe, &data, &checkpoint).err().unwrap().to_string();
+        assert_eq!(message, "the run was trained in fp16, not in fp32; give --precision fp16");
     }
-    training.run(&options(resumed.path())).unwrap();
-    let bytes = |folder: &Path| std::fs::read(folder.join(CHECKPOINT)).unwrap();
-    assert!(bytes(whole.path()) == bytes(resumed.path()), "other parameters, statistics, optimiser state or loss scale");
-    let line = last_line(whole.path());
-    assert_eq!(line, last_line(resumed.path()));
-    assert_eq!((&line["loss_scale"], &line["skipped_steps"]), (&2048.0.into(), &0.into()));
-
-    // As what it was, and as nothing else.
-    let checkpoint = Checkpoint::load(&path, Kind::Pretrain).unwrap();
-    assert_eq!(checkpoint.meta.precision, "fp16");
-    let message = Training::<f32>::resume(&device, &recipe, &data, &checkpoint).err().unwrap().to_string();
-    assert_eq!(message, "the run was trained in fp16, not in fp32; give --precision fp16");
 }
 
 /// The main loss of each of 60 steps.
@@ -235,9 +242,10 @@ fn trains_like_f32<T: Element<Real = f32>>(device: &Device, exact: &[f64], first
 
 #[test]
 fn training_goes_as_in_f32() {
-    let device = Device::host().unwrap();
-    let exact = losses::<f32>(&device);
-    // Measured: 5e-3 and 3e-2 at the sixth step, where it grows by half from step to step.
-    trains_like_f32::<f16>(&device, &exact, 0.02);
-    trains_like_f32::<bf16>(&device, &exact, 0.1);
+    for device in &devices::in_type_for_long::<f16>() {
+        let exact = losses::<f32>(device);
+        // Measured: 5e-3 and 3e-2 at the sixth step, where it grows by half from step to step.
+        trains_like_f32::<f16>(device, &exact, 0.02);
+        trains_like_f32::<bf16>(device, &exact, 0.1);
+    }
 }

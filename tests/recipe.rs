@@ -246,7 +246,8 @@ fn the_head_of_a_file_is_needed() {
 #[test]
 fn unknown_names_list_the_presets() {
     let message = |name: &str| Recipe::load(name).unwrap_err().to_string();
-    let presets = "Presets are reference@1, paper@1, cifar-small@1, demo@1; any other recipe is a path to a .toml file";
+    let presets =
+        "Presets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, demo@1; any other recipe is a path to a .toml file";
     assert_eq!(message("papr"), format!("there is no recipe `papr`; did you mean paper@1? {presets}"));
     assert_eq!(message("paper@2"), format!("there is no recipe `paper@2`; did you mean paper@1? {presets}"));
     assert_eq!(message("xyzzy"), format!("there is no recipe `xyzzy`; {presets}"));

@@ -1,5 +1,8 @@
 //! Pretraining as a whole: equal bits whatever the threads, resumption, what the attack and the losses do, checkpoints.
 
+mod common;
+
+use common::devices;
 use half::f16;
 use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
 use rocl::data::{Dataset, Split, textures};
@@ -91,29 +94,30 @@ fn log(folder: &Path) -> Vec<serde_json::Value> {
 
 #[test]
 fn a_resumed_run_ends_like_an_uninterrupted_one() {
-    let device = Device::host().unwrap();
-    let data = data(3 * BATCH);
-    for optimizer in [lars(), toy().optimizer] {
-        let recipe = Recipe { optimizer, ..toy() };
-        let [whole, resumed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let options = |folder: &Path| RunOptions { out: folder.to_owned(), label: "test".to_owned(), quiet: true };
-        let expected = Training::<f32>::new(&device, &recipe, &data).unwrap().run(&options(whole.path())).unwrap();
+    for device in &devices::in_type::<f32>() {
+        let data = data(3 * BATCH);
+        for optimizer in [lars(), toy().optimizer] {
+            let recipe = Recipe { optimizer, ..toy() };
+            let [whole, resumed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+            let options = |folder: &Path| RunOptions { out: folder.to_owned(), label: "test".to_owned(), quiet: true };
+            let expected = Training::<f32>::new(device, &recipe, &data).unwrap().run(&options(whole.path())).unwrap();
 
-        // Two of an epoch's three steps, then one more process for each of the two epochs.
-        let path = resumed.path().join(CHECKPOINT);
-        let mut training = Training::<f32>::new(&device, &recipe, &data).unwrap();
-        for more in [2, 3] {
-            (0..more).for_each(|_| training.advance().unwrap());
-            training.save(&path).unwrap();
-            let checkpoint = Checkpoint::load(&path, Kind::Pretrain).unwrap();
-            training = Training::resume(&device, &recipe, &data, &checkpoint).unwrap();
+            // Two of an epoch's three steps, then one more process for each of the two epochs.
+            let path = resumed.path().join(CHECKPOINT);
+            let mut training = Training::<f32>::new(device, &recipe, &data).unwrap();
+            for more in [2, 3] {
+                (0..more).for_each(|_| training.advance().unwrap());
+                training.save(&path).unwrap();
+                let checkpoint = Checkpoint::load(&path, Kind::Pretrain).unwrap();
+                training = Training::resume(device, &recipe, &data, &checkpoint).unwrap();
+            }
+            let outcome = training.run(&options(resumed.path())).unwrap();
+
+            assert_eq!((outcome.losses, outcome.steps), (expected.losses, expected.steps));
+            let bytes = |folder: &Path| std::fs::read(folder.join(CHECKPOINT)).unwrap();
+            assert!(bytes(whole.path()) == bytes(resumed.path()), "other parameters, statistics or optimiser state");
+            assert_eq!(log(whole.path()).last(), log(resumed.path()).last());
         }
-        let outcome = training.run(&options(resumed.path())).unwrap();
-
-        assert_eq!((outcome.losses, outcome.steps), (expected.losses, expected.steps));
-        let bytes = |folder: &Path| std::fs::read(folder.join(CHECKPOINT)).unwrap();
-        assert!(bytes(whole.path()) == bytes(resumed.path()), "other parameters, statistics or optimiser state");
-        assert_eq!(log(whole.path()).last(), log(resumed.path()).last());
     }
 }
 
@@ -167,32 +171,33 @@ impl<T: Element> Model<T> {
 
 #[test]
 fn the_adversary_stays_within_its_budget_and_raises_the_loss() {
-    let device = Device::host().unwrap();
-    let mut recipe = toy();
-    recipe.attack.steps = 7;
-    for attack_to in [View::Other, View::Original] {
-        recipe.attack.attack_to = attack_to;
-        let run = Pretraining::<f32>::new(&device, &recipe, &data(4 * BATCH)).unwrap();
-        run.begin_epoch(0, 0).unwrap();
-        // Statistics and parameters somewhat away from the start.
-        (0..3).for_each(|_| run.step().unwrap());
-        run.draw_views().unwrap();
-        run.perturb().unwrap();
+    for device in &devices::in_type::<f32>() {
+        let mut recipe = toy();
+        recipe.attack.steps = 7;
+        for attack_to in [View::Other, View::Original] {
+            recipe.attack.attack_to = attack_to;
+            let run = Pretraining::<f32>::new(device, &recipe, &data(4 * BATCH)).unwrap();
+            run.begin_epoch(0, 0).unwrap();
+            // Statistics and parameters somewhat away from the start.
+            (0..3).for_each(|_| run.step().unwrap());
+            run.draw_views().unwrap();
+            run.perturb().unwrap();
 
-        let view = |index: usize| run.images().rows(index * BATCH..(index + 1) * BATCH).unwrap();
-        let (clean, adversarial) = (view(0).to_vec().unwrap(), view(2).to_vec().unwrap());
-        // ε as f32, and one rounding of x ± ε, which is at most 2: half of its last place.
-        let budget = recipe.attack.epsilon.value() as f32 + f32::EPSILON;
-        for (x, x_adv) in clean.iter().zip(&adversarial) {
-            assert!((x_adv - x).abs() <= budget && (0.0..=1.0).contains(x_adv), "{x} became {x_adv}");
+            let view = |index: usize| run.images().rows(index * BATCH..(index + 1) * BATCH).unwrap();
+            let (clean, adversarial) = (view(0).to_vec().unwrap(), view(2).to_vec().unwrap());
+            // ε as f32, and one rounding of x ± ε, which is at most 2: half of its last place.
+            let budget = recipe.attack.epsilon.value() as f32 + f32::EPSILON;
+            for (x, x_adv) in clean.iter().zip(&adversarial) {
+                assert!((x_adv - x).abs() <= budget && (0.0..=1.0).contains(x_adv), "{x} became {x_adv}");
+            }
+            let furthest = clean.iter().zip(&adversarial).map(|(x, x_adv)| (x_adv - x).abs()).fold(0.0, f32::max);
+            assert!(furthest > 0.99 * budget, "seven steps of 2/255 reach the edge of the 8/255 ball, not {furthest}");
+
+            let model = Model::new(device, run.network(), &recipe, BATCH);
+            let target = if attack_to == View::Other { view(1) } else { view(0) };
+            let (before, after) = (model.loss(&view(0), &target, 1).0, model.loss(&view(2), &target, 1).0);
+            assert!(after > before, "{attack_to:?}: the attack brought the loss from {before} to {after}");
         }
-        let furthest = clean.iter().zip(&adversarial).map(|(x, x_adv)| (x_adv - x).abs()).fold(0.0, f32::max);
-        assert!(furthest > 0.99 * budget, "seven steps of 2/255 reach the edge of the 8/255 ball, not {furthest}");
-
-        let model = Model::new(&device, run.network(), &recipe, BATCH);
-        let target = if attack_to == View::Other { view(1) } else { view(0) };
-        let (before, after) = (model.loss(&view(0), &target, 1).0, model.loss(&view(2), &target, 1).0);
-        assert!(after > before, "{attack_to:?}: the attack brought the loss from {before} to {after}");
     }
 }
 
@@ -200,53 +205,55 @@ fn the_adversary_stays_within_its_budget_and_raises_the_loss() {
 /// order of sums costs 10⁻¹⁶.
 #[test]
 fn groups_are_independent_batches() {
-    let device = Device::host().unwrap();
-    let recipe = toy();
-    let run = Pretraining::<f64>::new(&device, &recipe, &data(2 * BATCH)).unwrap();
-    run.begin_epoch(0, 0).unwrap();
-    run.step().unwrap();
-    let model = Model::new(&device, run.network(), &recipe, BATCH);
-    let half = |view: usize, half: usize| {
-        let start = view * BATCH + half * BATCH / 2;
-        run.images().rows(start..start + BATCH / 2).unwrap()
-    };
-    let whole = |view: usize| run.images().rows(view * BATCH..(view + 1) * BATCH).unwrap();
-    let (loss, gradient) = model.loss(&whole(2), &whole(1), 2);
-    let halves = [0, 1].map(|index| model.loss(&half(2, index), &half(1, index), 1));
-    let mean = (halves[0].0 + halves[1].0) / 2.0;
-    assert!((loss - mean).abs() <= 1e-12 * mean, "{loss} is not the mean of {:?}", halves.map(|h| h.0));
-    let expected: Vec<f64> = halves.iter().flat_map(|(_, gradient)| gradient.iter().map(|g| g / 2.0)).collect();
-    let scale = expected.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
-    assert!(scale > 0.0);
-    for (found, expected) in gradient.iter().zip(&expected) {
-        assert!((found - expected).abs() <= 1e-12 * scale, "{found} instead of {expected}");
+    for device in &devices::in_type::<f64>() {
+        let recipe = toy();
+        let run = Pretraining::<f64>::new(device, &recipe, &data(2 * BATCH)).unwrap();
+        run.begin_epoch(0, 0).unwrap();
+        run.step().unwrap();
+        let model = Model::new(device, run.network(), &recipe, BATCH);
+        let half = |view: usize, half: usize| {
+            let start = view * BATCH + half * BATCH / 2;
+            run.images().rows(start..start + BATCH / 2).unwrap()
+        };
+        let whole = |view: usize| run.images().rows(view * BATCH..(view + 1) * BATCH).unwrap();
+        let (loss, gradient) = model.loss(&whole(2), &whole(1), 2);
+        let halves = [0, 1].map(|index| model.loss(&half(2, index), &half(1, index), 1));
+        let mean = (halves[0].0 + halves[1].0) / 2.0;
+        assert!((loss - mean).abs() <= 1e-12 * mean, "{loss} is not the mean of {:?}", halves.map(|h| h.0));
+        let expected: Vec<f64> = halves.iter().flat_map(|(_, gradient)| gradient.iter().map(|g| g / 2.0)).collect();
+        let scale = expected.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
+        assert!(scale > 0.0);
+        for (found, expected) in gradient.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-12 * scale, "{found} instead of {expected}");
+        }
+        let (ungrouped, _) = model.loss(&whole(2), &whole(1), 1);
+        assert!(ungrouped > loss, "more negatives, larger loss: {ungrouped} and {loss}");
     }
-    let (ungrouped, _) = model.loss(&whole(2), &whole(1), 1);
-    assert!(ungrouped > loss, "more negatives, larger loss: {ungrouped} and {loss}");
 }
 
 /// Both choices of the regulariser's view, and of the attack's: what differs is what they say it does.
 #[test]
 fn the_views_of_attack_and_regulariser_are_those_asked_for() {
-    let device = Device::host().unwrap();
-    let losses = |regularize_to, attack_to| {
-        let mut recipe = toy();
-        recipe.loss.regularize_to = regularize_to;
-        recipe.attack.attack_to = attack_to;
-        let run = Pretraining::<f32>::new(&device, &recipe, &data(BATCH)).unwrap();
-        run.begin_epoch(0, 0).unwrap();
-        run.step().unwrap();
-        run.losses(1).unwrap()
-    };
-    let [other, original] = [View::Other, View::Original].map(|view| losses(view, View::Other));
-    assert_eq!(other.attack, original.attack, "the first attack comes before the first regulariser");
-    assert!(
-        original.regularizer < other.regularizer,
-        "an adversary is within 8/255 of its own view, and a whole augmentation away from the other: {original:?}, {other:?}"
-    );
-    let to_itself = losses(View::Original, View::Original);
-    assert!(to_itself.attack < other.attack, "as above: {to_itself:?}, {other:?}");
-    assert!(to_itself.main.is_finite());
+    for device in &devices::in_type::<f32>() {
+        let losses = |regularize_to, attack_to| {
+            let mut recipe = toy();
+            recipe.loss.regularize_to = regularize_to;
+            recipe.attack.attack_to = attack_to;
+            let run = Pretraining::<f32>::new(device, &recipe, &data(BATCH)).unwrap();
+            run.begin_epoch(0, 0).unwrap();
+            run.step().unwrap();
+            run.losses(1).unwrap()
+        };
+        let [other, original] = [View::Other, View::Original].map(|view| losses(view, View::Other));
+        assert_eq!(other.attack, original.attack, "the first attack comes before the first regulariser");
+        assert!(
+            original.regularizer < other.regularizer,
+            "an adversary is within 8/255 of its own view, and a whole augmentation away from the other: {original:?}, {other:?}"
+        );
+        let to_itself = losses(View::Original, View::Original);
+        assert!(to_itself.attack < other.attack, "as above: {to_itself:?}, {other:?}");
+        assert!(to_itself.main.is_finite());
+    }
 }
 
 /// By how much the mean of eight steps has to fall. Such means scatter by some hundredths at this size; measured falls are 0.40 and 0.35.
@@ -255,46 +262,48 @@ const MARGIN: f64 = 0.1;
 #[test]
 fn losses_fall() {
     const STEPS: usize = 60;
-    let device = Device::host().unwrap();
-    for method in [Method::Simclr, Method::Rocl] {
-        let mut recipe = toy();
-        recipe.train.method = method;
-        recipe.network.width = 4;
-        recipe.train.batch_size = 16;
-        let run = Pretraining::<f32>::new(&device, &recipe, &data(16 * STEPS)).unwrap();
-        run.begin_epoch(0, 0).unwrap();
-        (0..STEPS).for_each(|_| run.step().unwrap());
-        let noted = run.noted(STEPS).unwrap().to_vec().unwrap();
-        let mean = |steps: std::ops::Range<usize>| steps.map(|step| f64::from(noted[3 * step])).sum::<f64>() / 8.0;
-        let (first, last) = (mean(0..8), mean(STEPS - 8..STEPS));
-        assert!(last < first - MARGIN, "{method:?}: the loss went from {first} to {last}");
+    for device in &devices::in_type_for_long::<f32>() {
+        for method in [Method::Simclr, Method::Rocl] {
+            let mut recipe = toy();
+            recipe.train.method = method;
+            recipe.network.width = 4;
+            recipe.train.batch_size = 16;
+            let run = Pretraining::<f32>::new(device, &recipe, &data(16 * STEPS)).unwrap();
+            run.begin_epoch(0, 0).unwrap();
+            (0..STEPS).for_each(|_| run.step().unwrap());
+            let noted = run.noted(STEPS).unwrap().to_vec().unwrap();
+            let mean = |steps: std::ops::Range<usize>| steps.map(|step| f64::from(noted[3 * step])).sum::<f64>() / 8.0;
+            let (first, last) = (mean(0..8), mean(STEPS - 8..STEPS));
+            assert!(last < first - MARGIN, "{method:?}: the loss went from {first} to {last}");
+        }
     }
 }
 
 #[test]
 fn a_checkpoint_restores_the_same_features() {
-    let device = Device::host().unwrap();
-    let (recipe, data) = (toy(), data(2 * BATCH));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(CHECKPOINT);
-    let mut training = Training::<f32>::new(&device, &recipe, &data).unwrap();
-    training.advance().unwrap();
-    training.save(&path).unwrap();
-    let features = |encoder: &Encoder<f32>| -> Vec<u32> {
-        encoder.features(&data, |_| Ok(())).unwrap().to_vec().unwrap().into_iter().map(f32::to_bits).collect()
-    };
-    let trained = Encoder::new(&device, &recipe, training.pretraining().network()).unwrap();
-    let loaded = Encoder::load(&device, &recipe, &Checkpoint::load(&path, Kind::Pretrain).unwrap()).unwrap();
-    assert!(features(&trained) == features(&loaded));
-    let untrained = Training::<f32>::new(&device, &recipe, &data).unwrap();
-    let untrained = Encoder::new(&device, &recipe, untrained.pretraining().network()).unwrap();
-    assert!(features(&untrained) != features(&loaded), "a step changes the features");
+    for device in &devices::in_type::<f32>() {
+        let (recipe, data) = (toy(), data(2 * BATCH));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CHECKPOINT);
+        let mut training = Training::<f32>::new(device, &recipe, &data).unwrap();
+        training.advance().unwrap();
+        training.save(&path).unwrap();
+        let features = |encoder: &Encoder<f32>| -> Vec<u32> {
+            encoder.features(&data, |_| Ok(())).unwrap().to_vec().unwrap().into_iter().map(f32::to_bits).collect()
+        };
+        let trained = Encoder::new(device, &recipe, training.pretraining().network()).unwrap();
+        let loaded = Encoder::load(device, &recipe, &Checkpoint::load(&path, Kind::Pretrain).unwrap()).unwrap();
+        assert!(features(&trained) == features(&loaded));
+        let untrained = Training::<f32>::new(device, &recipe, &data).unwrap();
+        let untrained = Encoder::new(device, &recipe, untrained.pretraining().network()).unwrap();
+        assert!(features(&untrained) != features(&loaded), "a step changes the features");
 
-    let mut wider = recipe;
-    wider.network.width = 4;
-    let checkpoint = Checkpoint::load(&path, Kind::Pretrain).unwrap();
-    let message = Encoder::<f32>::load(&device, &wider, &checkpoint).err().unwrap().to_string();
-    assert!(message.contains("of another network (resnet18, width 2)"), "{message}");
+        let mut wider = recipe;
+        wider.network.width = 4;
+        let checkpoint = Checkpoint::load(&path, Kind::Pretrain).unwrap();
+        let message = Encoder::<f32>::load(device, &wider, &checkpoint).err().unwrap().to_string();
+        assert!(message.contains("of another network (resnet18, width 2)"), "{message}");
+    }
 }
 
 /// Tensors with their types and shapes: model, projector, nothing else.
@@ -312,7 +321,7 @@ fn listing(bytes: &[u8], prefix: &str) -> Listing {
 /// Names and shapes are those of the reference's state dicts, as recorded: other programs can read a checkpoint.
 #[test]
 fn a_checkpoint_has_the_references_tensors() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/resnet18_w8_b4.safetensors");
+    let golden = common::committed("resnet18_w8_b4.safetensors");
     let expected = listing(&std::fs::read(golden).unwrap(), "init/");
     let shape = |name: &str| expected[name].1[0] as u32;
     let mut recipe = toy();

@@ -13,6 +13,7 @@ mod environment;
 pub mod gpu_code;
 mod graph;
 pub mod host;
+pub mod kernel_status;
 pub mod launch;
 pub mod libraries;
 pub mod library_version;

@@ -1,15 +1,25 @@
-//! Files that tests compare with, and how a test says that it was skipped.
+//! Devices that tests run on, files that they compare with, the program, and how a test says that it was skipped.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod altered;
+pub mod devices;
+#[path = "../fake_cuda/mod.rs"]
+pub mod fake_cuda;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The repository.
+/// The repository, or the part of it that tests read: the folder that `ROCL_ROOT` names, else the current one, else where the tests were built.
 pub fn root() -> PathBuf {
-    std::env::var_os("ROCL_ROOT").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+    let named = std::env::var_os("ROCL_ROOT").map(PathBuf::from);
+    let here = || std::env::current_dir().ok().filter(|folder| folder.join("tests/golden").is_dir());
+    named.or_else(here).unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")))
+}
+
+/// The program `rocl`: the file that `ROCL_BIN` names, else the one built with the tests.
+pub fn program() -> PathBuf {
+    std::env::var_os("ROCL_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_rocl")), PathBuf::from)
 }
 
 /// A committed recording.

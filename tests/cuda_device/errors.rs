@@ -1,6 +1,6 @@
 //! What the driver refuses, as sentences.
 
-use crate::fake_cuda;
+use crate::{devices, fake_cuda};
 use rocl::device::CudaOptions;
 use rocl::{Device, Tensor, ops};
 
@@ -14,6 +14,9 @@ fn refusal(machine: &str) -> String {
 
 #[test]
 fn a_machine_that_cannot_serve_says_why_and_what_to_do() {
+    if !devices::can_simulate() {
+        return;
+    }
     for (machine, parts) in [
         ("devices=0", ["finds no GPU", "nvidia-smi"]),
         ("cuInit=100", ["finds no GPU", "CUDA_VISIBLE_DEVICES"]),
@@ -34,6 +37,9 @@ fn a_machine_that_cannot_serve_says_why_and_what_to_do() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_named_with_those_that_are() {
+    if !devices::can_simulate() {
+        return;
+    }
     for (machine, expected) in
         [("", "there is no GPU cuda:4; there is one GPU, cuda:0"), ("devices=3", "there are 3, cuda:0 to cuda:2")]
     {
@@ -48,6 +54,9 @@ fn a_gpu_that_is_not_there_is_named_with_those_that_are() {
 
 #[test]
 fn too_little_memory_says_what_needs_less() {
+    if !devices::can_simulate() {
+        return;
+    }
     let device = fake_cuda::device();
     let _held = Tensor::<f32>::zeros(&device, [3 << 18]).unwrap();
     fake_cuda::set("cuMemAlloc_v2=2");
@@ -67,6 +76,9 @@ fn launch(device: &Device) -> rocl::Result<Tensor<f32>> {
 
 #[test]
 fn a_launch_that_is_refused_names_its_kernel() {
+    if !devices::can_simulate() {
+        return;
+    }
     for (failing, part) in [
         ("cuLaunchKernel=701", "kernel weighted_sum cannot be launched on 1 blocks"),
         ("cuModuleLoadData=209", "no code of kernels/reduce.cu for Fake GPU (sm_90); build it with ROCL_CUDA_ARCHS"),
@@ -83,6 +95,9 @@ fn a_launch_that_is_refused_names_its_kernel() {
 /// As on a GPU, the launch itself succeeds.
 #[test]
 fn a_kernel_that_fails_is_named_at_the_next_wait() {
+    if !devices::can_simulate() {
+        return;
+    }
     let device = fake_cuda::device();
     fake_cuda::set("kernel=weighted_sum");
     let x = launch(&device).unwrap();
@@ -100,6 +115,9 @@ fn a_kernel_that_fails_is_named_at_the_next_wait() {
 
 #[test]
 fn a_graph_that_cannot_be_made_says_how_to_do_without() {
+    if !devices::can_simulate() {
+        return;
+    }
     for failing in ["cuStreamEndCapture=900", "cuGraphInstantiateWithFlags=2"] {
         let device = fake_cuda::device();
         let (x, sum) = (Tensor::<f32>::zeros(&device, [4]).unwrap(), Tensor::<f32>::zeros(&device, [1]).unwrap());
@@ -114,6 +132,9 @@ fn a_graph_that_cannot_be_made_says_how_to_do_without() {
 
 #[test]
 fn without_a_library_convolutions_say_what_to_do() {
+    if !devices::can_simulate() {
+        return;
+    }
     fake_cuda::device();
     let options = CudaOptions { simulated: true, ..CudaOptions::default() };
     let device = Device::cuda_with(options).unwrap();

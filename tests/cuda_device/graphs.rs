@@ -1,7 +1,8 @@
 //! Steps that are captured once and replayed.
 
-use crate::fake_cuda;
-use rocl::device::{CudaOptions, Graph};
+use crate::common::devices::TestDevice;
+use crate::{devices, fake_cuda};
+use rocl::device::Graph;
 use rocl::{Device, Result, Tensor, ops};
 
 /// A step that counts: x goes up by the gradient's sign times the step size, and stays where ε ends.
@@ -30,9 +31,8 @@ impl Counter {
 
 #[test]
 fn a_step_runs_once_each_time_captured_or_not() {
-    let host = Device::host().unwrap();
-    let waiting = fake_cuda::device_with(CudaOptions { synchronous: true, ..CudaOptions::default() }).unwrap();
-    for (device, captures) in [(fake_cuda::device(), true), (host, false), (waiting, false)] {
+    let with_driver = devices::with_driver().flat_map(|device| [(device.open(), true), (device.open_eager(), false)]);
+    for (device, captures) in with_driver.chain([(Device::host().unwrap(), false)]) {
         let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
         for run in 1..=40 {
             graph.run(|| counter.step()).unwrap();
@@ -46,20 +46,24 @@ fn a_step_runs_once_each_time_captured_or_not() {
 
 #[test]
 fn what_a_replayed_step_reads_may_change_in_between() {
-    let device = fake_cuda::device();
-    let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
-    (0..5).for_each(|_| graph.run(|| counter.step()).unwrap());
-    counter.x.write(&[0.5; 5]).unwrap();
-    (0..3).for_each(|_| graph.run(|| counter.step()).unwrap());
-    assert_eq!(counter.steps(), 512.0 + 3.0);
-    counter.gradient.write(&[-1.0; 5]).unwrap();
-    graph.run(|| counter.step()).unwrap();
-    assert_eq!(counter.steps(), 512.0 + 2.0);
+    for device in devices::with_driver().map(TestDevice::open) {
+        let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
+        (0..5).for_each(|_| graph.run(|| counter.step()).unwrap());
+        counter.x.write(&[0.5; 5]).unwrap();
+        (0..3).for_each(|_| graph.run(|| counter.step()).unwrap());
+        assert_eq!(counter.steps(), 512.0 + 3.0);
+        counter.gradient.write(&[-1.0; 5]).unwrap();
+        graph.run(|| counter.step()).unwrap();
+        assert_eq!(counter.steps(), 512.0 + 2.0);
+    }
 }
 
 /// With a GPU that does nothing until it must, a program that never waits would get away.
 #[test]
 fn the_program_does_not_run_away_from_the_gpu() {
+    if !devices::can_simulate() {
+        return;
+    }
     let device = fake_cuda::device();
     let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
     let before = fake_cuda::kernels_run();
@@ -84,8 +88,7 @@ fn a_captured_step_does_nothing_that_a_graph_cannot_hold() {
         ("cannot be waited for", |_, device| device.synchronize()),
         ("cannot load kernel weighted_sum", |counter, _| ops::weighted_sum(&counter.x, 1.0, false, &counter.clean.rows(0..1)?)),
     ];
-    for (message, step) in forbidden {
-        let device = fake_cuda::device();
+    for (device, (message, step)) in devices::with_driver().flat_map(|device| forbidden.map(|case| (device.open(), case))) {
         let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
         (0..2).for_each(|_| graph.run(|| counter.step()).unwrap());
         let error = graph.run(|| counter.step().and_then(|()| step(&counter, &device))).unwrap_err().to_string();
@@ -98,23 +101,27 @@ fn a_captured_step_does_nothing_that_a_graph_cannot_hold() {
 
 #[test]
 fn a_step_may_copy_and_clear_on_the_device() {
-    let device = fake_cuda::device();
-    let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
-    let copy = Tensor::<f32>::zeros(&device, [5]).unwrap();
-    for _ in 0..6 {
-        let run = graph.run(|| {
-            counter.x.clear()?;
-            counter.step()?;
-            copy.copy_from(&counter.x)
-        });
-        run.unwrap();
+    for device in devices::with_driver().map(TestDevice::open) {
+        let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
+        let copy = Tensor::<f32>::zeros(&device, [5]).unwrap();
+        for _ in 0..6 {
+            let run = graph.run(|| {
+                counter.x.clear()?;
+                counter.step()?;
+                copy.copy_from(&counter.x)
+            });
+            run.unwrap();
+        }
+        assert_eq!(copy.to_vec().unwrap(), [1.0 / 1024.0; 5]);
     }
-    assert_eq!(copy.to_vec().unwrap(), [1.0 / 1024.0; 5]);
 }
 
 /// The fake driver notices what a GPU may let pass: this is how the other tests know that nothing is freed too early.
 #[test]
 fn a_graph_that_outlives_its_tensors_fails() {
+    if !devices::can_simulate() {
+        return;
+    }
     let device = fake_cuda::device();
     let (counter, mut graph) = (Counter::new(&device), Graph::new(&device));
     (0..4).for_each(|_| graph.run(|| counter.step()).unwrap());

@@ -1,8 +1,9 @@
-//! The CUDA device, on a driver that runs on the CPU: what reaches the driver is what the host executes, to the bit; and what the driver
-//! refuses becomes a sentence.
+//! The CUDA device. On a driver that runs on the CPU, what reaches the driver is what the host executes, to the bit, and what the driver refuses
+//! becomes a sentence. What does not depend on the driver is tested on a GPU too, where `ROCL_TEST_DEVICES` names one.
 
-#[path = "../fake_cuda/mod.rs"]
-mod fake_cuda;
+#[path = "../common/mod.rs"]
+mod common;
+use common::{devices, fake_cuda};
 
 mod benchmarks;
 mod convolutions;

@@ -1,6 +1,7 @@
 //! Allocations and copies.
 
-use crate::fake_cuda;
+use crate::common::devices::TestDevice;
+use crate::{devices, fake_cuda};
 use rocl::{Device, Result, Tensor};
 
 /// Values that differ from place to place, and from one `salt` to another.
@@ -10,56 +11,60 @@ fn values(len: usize, salt: u32) -> Vec<u32> {
 
 #[test]
 fn memory_starts_as_zeros() {
-    let device = fake_cuda::device();
-    assert_eq!(Tensor::<f32>::zeros(&device, [1000]).unwrap().to_vec().unwrap(), vec![0.0; 1000]);
-    assert_eq!(Tensor::<f32>::zeros(&device, [0]).unwrap().to_vec().unwrap(), vec![0.0; 0]);
+    for device in devices::with_driver().map(TestDevice::open) {
+        assert_eq!(Tensor::<f32>::zeros(&device, [1000]).unwrap().to_vec().unwrap(), vec![0.0; 1000]);
+        assert_eq!(Tensor::<f32>::zeros(&device, [0]).unwrap().to_vec().unwrap(), vec![0.0; 0]);
+    }
 }
 
 /// More than the staging buffers hold, with a ragged end: each is used several times before anything waits.
 #[test]
 fn large_copies_arrive_whole_and_in_order() {
     const LEN: usize = (21 << 18) + 12_345;
-    let device = fake_cuda::device();
-    let (first, second) = (values(LEN, 1), values(LEN, 2));
-    let (a, b) = (Tensor::<u32>::zeros(&device, [LEN]).unwrap(), Tensor::<u32>::zeros(&device, [LEN]).unwrap());
-    a.write(&first).unwrap();
-    b.copy_from(&a).unwrap();
-    a.write(&second).unwrap();
-    assert!(b.to_vec().unwrap() == first, "the copy is of what was there when it was asked for");
-    assert!(a.to_vec().unwrap() == second);
+    for device in devices::with_driver().map(TestDevice::open) {
+        let (first, second) = (values(LEN, 1), values(LEN, 2));
+        let (a, b) = (Tensor::<u32>::zeros(&device, [LEN]).unwrap(), Tensor::<u32>::zeros(&device, [LEN]).unwrap());
+        a.write(&first).unwrap();
+        b.copy_from(&a).unwrap();
+        a.write(&second).unwrap();
+        assert!(b.to_vec().unwrap() == first, "the copy is of what was there when it was asked for");
+        assert!(a.to_vec().unwrap() == second);
+    }
 }
 
 #[test]
 fn parts_are_written_read_and_cleared() {
-    let device = fake_cuda::device();
-    let tensor = Tensor::from_slice(&device, [10, 3], &values(30, 3)).unwrap();
-    let mut expected = values(30, 3);
-    tensor.rows(2..4).unwrap().write(&[7; 6]).unwrap();
-    expected[6..12].fill(7);
-    tensor.rows(8..10).unwrap().clear().unwrap();
-    expected[24..].fill(0);
-    tensor.rows(0..1).unwrap().copy_from(&tensor.rows(3..4).unwrap()).unwrap();
-    expected.copy_within(9..12, 0);
-    assert_eq!(tensor.to_vec().unwrap(), expected);
-    assert_eq!(tensor.rows(1..3).unwrap().to_vec().unwrap(), expected[3..9]);
+    for device in devices::with_driver().map(TestDevice::open) {
+        let tensor = Tensor::from_slice(&device, [10, 3], &values(30, 3)).unwrap();
+        let mut expected = values(30, 3);
+        tensor.rows(2..4).unwrap().write(&[7; 6]).unwrap();
+        expected[6..12].fill(7);
+        tensor.rows(8..10).unwrap().clear().unwrap();
+        expected[24..].fill(0);
+        tensor.rows(0..1).unwrap().copy_from(&tensor.rows(3..4).unwrap()).unwrap();
+        expected.copy_within(9..12, 0);
+        assert_eq!(tensor.to_vec().unwrap(), expected);
+        assert_eq!(tensor.rows(1..3).unwrap().to_vec().unwrap(), expected[3..9]);
+    }
 }
 
 #[test]
 fn what_is_in_use_is_counted() {
-    let device = fake_cuda::device();
-    let first = Tensor::<f32>::zeros(&device, [100]).unwrap();
-    let second = Tensor::<f32>::zeros(&device, [50]).unwrap();
-    let view = second.clone();
-    drop((first, second));
-    assert_eq!(device.memory_use(), (200, 600));
-    drop(view);
-    assert_eq!(device.memory_use(), (0, 600));
+    for device in devices::with_driver().map(TestDevice::open) {
+        let first = Tensor::<f32>::zeros(&device, [100]).unwrap();
+        let second = Tensor::<f32>::zeros(&device, [50]).unwrap();
+        let view = second.clone();
+        drop((first, second));
+        assert_eq!(device.memory_use(), (200, 600));
+        drop(view);
+        assert_eq!(device.memory_use(), (0, 600));
+    }
 }
 
 #[test]
 fn tensors_of_two_devices_do_not_mix() {
-    let (first, second) = (fake_cuda::device(), fake_cuda::device());
-    let host = rocl::Device::host().unwrap();
+    let Some(cuda) = devices::with_driver().next() else { return };
+    let (first, second, host) = (cuda.open(), cuda.open(), Device::host().unwrap());
     let on = |device| Tensor::<f32>::zeros(device, [4]).unwrap();
     for other in [&second, &host] {
         let message = on(&first).copy_from(&on(other)).unwrap_err().to_string();
@@ -84,6 +89,9 @@ fn build(device: &Device) -> Result<Vec<Tensor<f32>>> {
 
 #[test]
 fn what_is_built_has_room_or_nothing_is_allocated() {
+    if !devices::can_simulate() {
+        return;
+    }
     let device = fake_cuda::device();
     let _before = Tensor::<f32>::zeros(&device, [1 << 18]).unwrap();
     // 3 MiB, a number, and for a while 2 MiB.

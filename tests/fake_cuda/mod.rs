@@ -11,12 +11,16 @@ use rocl::device::launch::KERNELS;
 use rocl::device::{CudaOptions, Kernel, Schedule};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// The name that is tried first, and wins over a driver of the machine's own.
 const NAME: &str = "libcuda.so";
+/// Carried along, so that test programs need no source tree.
+const SOURCE: &str = include_str!("driver.cpp");
 /// Suffixes of symbols, by the slot of the element type.
 const SUFFIXES: [&str; 4] = ["_f32", "_f16", "_bf16", "_f64"];
 
@@ -82,23 +86,32 @@ pub fn kernels_run() -> usize {
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fake_cuda");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_cuda/driver.cpp");
-        std::fs::create_dir_all(&folder).unwrap();
+        // The folder is named after the source, so that it is compiled once and an older driver is never taken for this one.
+        let mut hash = DefaultHasher::new();
+        SOURCE.hash(&mut hash);
+        let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let temporary = if built.is_dir() { built.to_owned() } else { std::env::temp_dir() };
+        let folder = temporary.join(format!("fake_cuda-{:016x}", hash.finish()));
         let library = folder.join(NAME);
-        let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-        if changed(&library) < changed(&source) {
+        if !library.exists() {
+            std::fs::create_dir_all(&folder).unwrap();
             // Under another name first: several test programs may get here at the same time.
             let fresh = folder.join(format!("{NAME}.{}", std::process::id()));
-            let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
-            let flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"];
-            let mut command = Command::new(compiler);
-            command.args(flags).arg(format!("-Wl,-soname,{NAME}")).arg("-o").arg(&fresh).arg(&source);
-            assert!(command.status().unwrap().success(), "{command:?}");
+            compile(&fresh);
             std::fs::rename(fresh, library).unwrap();
         }
         folder
     })
+}
+
+fn compile(library: &Path) {
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"];
+    let mut command = Command::new(compiler);
+    command.args(flags).arg(format!("-Wl,-soname,{NAME}")).arg("-o").arg(library).args(["-x", "c++", "-"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    child.stdin.take().unwrap().write_all(SOURCE.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "{command:?}");
 }
 
 /// Loads the driver into this process, where the program then finds it.

@@ -1,5 +1,6 @@
 //! Whole networks, both families: parameters in training form, images in the form attacks run on.
 
+use crate::common::devices;
 use crate::difference::{assert_gradient, dot, random, uniform};
 use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
 use rocl::element::{Element, Real};
@@ -16,6 +17,10 @@ const PROJECTION: usize = 6;
 /// After these the running statistics are 97 % those of the batch, and activations of evaluation have a usual size.
 const PASSES: usize = 35;
 const ARCHITECTURES: [Architecture; 2] = [Architecture::ResNet18, Architecture::ResNet50];
+
+fn on_each_device(test: impl Fn(&Device)) {
+    devices::in_type::<f64>().iter().for_each(test);
+}
 
 /// Images in [0, 1].
 fn images(device: &Device, seed: u64, n: usize) -> Tensor<f64> {
@@ -40,8 +45,9 @@ fn network(device: &Device, topology: &Topology) -> Network<f64> {
 
 #[test]
 fn parameters_of_a_training_step() {
-    for architecture in ARCHITECTURES {
-        let device = Device::host().unwrap();
+    for (architecture, device) in
+        ARCHITECTURES.into_iter().flat_map(|a| devices::in_type_for_long::<f64>().into_iter().map(move |d| (a, d)))
+    {
         let topology = Topology::new(architecture, WIDTH);
         let network = network(&device, &topology);
         let images = images(&device, 1, BATCH);
@@ -66,22 +72,23 @@ fn parameters_of_a_training_step() {
 /// Gradients of several passes add up: RoCL's regulariser and main loss share one update.
 #[test]
 fn passes_accumulate() {
-    let device = Device::host().unwrap();
-    let network = network(&device, &Topology::new(Architecture::ResNet18, WIDTH));
-    let images = images(&device, 1, BATCH);
-    let d_z = random(&device, 2, [BATCH, PROJECTION]);
-    let gradients = |passes: usize| {
-        network.parameters().clear_gradients().unwrap();
-        for _ in 0..passes {
-            network.forward(&images).unwrap();
-            network.backward(&images, &d_z).unwrap();
+    on_each_device(|device| {
+        let network = network(device, &Topology::new(Architecture::ResNet18, WIDTH));
+        let images = images(device, 1, BATCH);
+        let d_z = random(device, 2, [BATCH, PROJECTION]);
+        let gradients = |passes: usize| {
+            network.parameters().clear_gradients().unwrap();
+            for _ in 0..passes {
+                network.forward(&images).unwrap();
+                network.backward(&images, &d_z).unwrap();
+            }
+            network.parameters().gradients().to_vec().unwrap()
+        };
+        for (once, thrice) in gradients(1).into_iter().zip(gradients(3)) {
+            // Exact but for the order in which a sum over rows takes in what is there already.
+            assert!((3.0 * once - thrice).abs() <= 1e-12 * (1.0 + once.abs()), "{once} {thrice}");
         }
-        network.parameters().gradients().to_vec().unwrap()
-    };
-    for (once, thrice) in gradients(1).into_iter().zip(gradients(3)) {
-        // Exact but for the order in which a sum over rows takes in what is there already.
-        assert!((3.0 * once - thrice).abs() <= 1e-12 * (1.0 + once.abs()), "{once} {thrice}");
-    }
+    });
 }
 
 /// Statistics of CIFAR-10, far from 0 and 1.
@@ -107,39 +114,41 @@ fn inference_forms(
 
 #[test]
 fn images_of_the_inference_forms() {
-    let device = Device::host().unwrap();
-    for architecture in ARCHITECTURES {
-        inference_forms(&device, architecture, |name, topology, _, inference| {
-            let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
-            let d_features = random(&device, 3, [BATCH, topology.features]);
-            let loss = || dot(&d_features, &inference.forward(&x).unwrap());
-            loss();
-            inference.backward(&d_features.clone().into(), &d_x).unwrap();
-            assert_gradient(&format!("{name}: images"), &x, &d_x, loss);
-        });
-    }
+    on_each_device(|device| {
+        for architecture in ARCHITECTURES {
+            inference_forms(device, architecture, |name, topology, _, inference| {
+                let (x, d_x) = (images(device, 1, BATCH), Tensor::zeros(device, [BATCH, 32, 32, 3]).unwrap());
+                let d_features = random(device, 3, [BATCH, topology.features]);
+                let loss = || dot(&d_features, &inference.forward(&x).unwrap());
+                loss();
+                inference.backward(&d_features.clone().into(), &d_x).unwrap();
+                assert_gradient(&format!("{name}: images"), &x, &d_x, loss);
+            });
+        }
+    });
 }
 
 /// What the attack follows: the loss as a function of the attacked view, with the target held.
 #[test]
 fn images_of_the_attack() {
-    let device = Device::host().unwrap();
-    inference_forms(&device, Architecture::ResNet18, |name, _, network, inference| {
-        let projector = Projector::new(&device, network.parameters(), PROJECTOR, 2 * BATCH).unwrap();
-        let nt_xent = NtXent::new(&device, 2 * BATCH, 0.5, 2, false).unwrap();
-        for build in [InstanceBuffers::new as fn(&_, _, _) -> _, InstanceBuffers::for_both] {
-            let buffers = build(&device, BATCH, PROJECTION).unwrap();
-            let target = images(&device, 2, BATCH);
-            let objective = InstanceObjective::new(&inference, &projector, &nt_xent, &buffers, &target).unwrap();
-            let objective = std::cell::RefCell::new(objective);
-            let (x, d_x) = (images(&device, 1, BATCH), Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap());
-            let unused = Tensor::zeros(&device, [BATCH, 32, 32, 3]).unwrap();
-            objective.borrow_mut().gradient(&x, &d_x).unwrap();
-            assert_gradient(&format!("{name}: attacked view"), &x, &d_x, || {
-                objective.borrow_mut().gradient(&x, &unused).unwrap();
-                objective.borrow().loss().to_vec().unwrap()[0]
-            });
-        }
+    on_each_device(|device| {
+        inference_forms(device, Architecture::ResNet18, |name, _, network, inference| {
+            let projector = Projector::new(device, network.parameters(), PROJECTOR, 2 * BATCH).unwrap();
+            let nt_xent = NtXent::new(device, 2 * BATCH, 0.5, 2, false).unwrap();
+            for build in [InstanceBuffers::new as fn(&_, _, _) -> _, InstanceBuffers::for_both] {
+                let buffers = build(device, BATCH, PROJECTION).unwrap();
+                let target = images(device, 2, BATCH);
+                let objective = InstanceObjective::new(&inference, &projector, &nt_xent, &buffers, &target).unwrap();
+                let objective = std::cell::RefCell::new(objective);
+                let (x, d_x) = (images(device, 1, BATCH), Tensor::zeros(device, [BATCH, 32, 32, 3]).unwrap());
+                let unused = Tensor::zeros(device, [BATCH, 32, 32, 3]).unwrap();
+                objective.borrow_mut().gradient(&x, &d_x).unwrap();
+                assert_gradient(&format!("{name}: attacked view"), &x, &d_x, || {
+                    objective.borrow_mut().gradient(&x, &unused).unwrap();
+                    objective.borrow().loss().to_vec().unwrap()[0]
+                });
+            }
+        });
     });
 }
 
@@ -147,29 +156,30 @@ fn images_of_the_attack() {
 /// both inference forms.
 #[test]
 fn normalisation_is_that_of_the_images() {
-    let device = Device::host().unwrap();
-    let plain = Topology::new(Architecture::ResNet18, WIDTH);
-    let normalised = Topology { normalization: Some(NORMALIZATION), ..plain.clone() };
-    let x = images(&device, 5, BATCH);
-    let Normalization { mean, std } = NORMALIZATION;
-    let pixels = x.to_vec().unwrap().into_iter().enumerate().map(|(i, x)| (x - mean[i % 3]) / std[i % 3]);
-    let by_hand = Tensor::from_slice(&device, x.shape(), &pixels.collect::<Vec<f64>>()).unwrap();
-    let d_z = random(&device, 2, [BATCH, PROJECTION]);
-    let run = |topology: &Topology, x: &Tensor<f64>| {
-        let network = Network::<f64>::new(&device, topology, HIDDEN, PROJECTION, BATCH, 1).unwrap();
-        let z = network.forward(x).unwrap().to_vec().unwrap();
-        network.parameters().clear_gradients().unwrap();
-        network.backward(x, &d_z).unwrap();
-        let gradients = network.parameters().gradients().to_vec().unwrap();
-        let features = [Inference::folded, Inference::unfolded].map(|build| {
-            let inference = build(&device, topology, BATCH).unwrap();
-            inference.copy_from(&network).unwrap();
-            inference.forward(x).unwrap().to_vec().unwrap()
-        });
-        (z, gradients, features)
-    };
-    // The kernel's difference and quotient are those written above: equal bits.
-    assert_eq!(run(&normalised, &x), run(&plain, &by_hand));
+    on_each_device(|device| {
+        let plain = Topology::new(Architecture::ResNet18, WIDTH);
+        let normalised = Topology { normalization: Some(NORMALIZATION), ..plain.clone() };
+        let x = images(device, 5, BATCH);
+        let Normalization { mean, std } = NORMALIZATION;
+        let pixels = x.to_vec().unwrap().into_iter().enumerate().map(|(i, x)| (x - mean[i % 3]) / std[i % 3]);
+        let by_hand = Tensor::from_slice(device, x.shape(), &pixels.collect::<Vec<f64>>()).unwrap();
+        let d_z = random(device, 2, [BATCH, PROJECTION]);
+        let run = |topology: &Topology, x: &Tensor<f64>| {
+            let network = Network::<f64>::new(device, topology, HIDDEN, PROJECTION, BATCH, 1).unwrap();
+            let z = network.forward(x).unwrap().to_vec().unwrap();
+            network.parameters().clear_gradients().unwrap();
+            network.backward(x, &d_z).unwrap();
+            let gradients = network.parameters().gradients().to_vec().unwrap();
+            let features = [Inference::folded, Inference::unfolded].map(|build| {
+                let inference = build(device, topology, BATCH).unwrap();
+                inference.copy_from(&network).unwrap();
+                inference.forward(x).unwrap().to_vec().unwrap()
+            });
+            (z, gradients, features)
+        };
+        // The kernel's difference and quotient are those written above: equal bits.
+        assert_eq!(run(&normalised, &x), run(&plain, &by_hand));
+    });
 }
 
 /// The encoder in evaluation, as it is defined: convolution, then batch normalisation with running statistics, nothing folded.
@@ -217,22 +227,23 @@ impl<T: Element> Unfolded<'_, T> {
 
 #[test]
 fn inference_forms_are_the_definition() {
-    let device = Device::host().unwrap();
-    for architecture in ARCHITECTURES {
-        inference_forms(&device, architecture, |name, topology, network, inference| {
-            let statistics: HashMap<_, _> = network.encoder().running_statistics().into_iter().collect();
-            let definition = Unfolded { device: &device, network, statistics: &statistics };
-            // A last batch is often smaller than the buffers.
-            for n in [BATCH, 1] {
-                let x = images(&device, 5, n);
-                let found = inference.forward(&x).unwrap().to_vec().unwrap();
-                let expected = definition.features(topology, &x).to_vec().unwrap();
-                let scale = expected.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
-                for (found, expected) in found.iter().zip(&expected) {
-                    // 53 layers, each with a rounding of 10⁻¹⁶ per term.
-                    assert!((found - expected).abs() <= 1e-10 * scale, "{name}: {found} instead of {expected}");
+    on_each_device(|device| {
+        for architecture in ARCHITECTURES {
+            inference_forms(device, architecture, |name, topology, network, inference| {
+                let statistics: HashMap<_, _> = network.encoder().running_statistics().into_iter().collect();
+                let definition = Unfolded { device, network, statistics: &statistics };
+                // A last batch is often smaller than the buffers.
+                for n in [BATCH, 1] {
+                    let x = images(device, 5, n);
+                    let found = inference.forward(&x).unwrap().to_vec().unwrap();
+                    let expected = definition.features(topology, &x).to_vec().unwrap();
+                    let scale = expected.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+                    for (found, expected) in found.iter().zip(&expected) {
+                        // 53 layers, each with a rounding of 10⁻¹⁶ per term.
+                        assert!((found - expected).abs() <= 1e-10 * scale, "{name}: {found} instead of {expected}");
+                    }
                 }
-            }
-        });
-    }
+            });
+        }
+    });
 }

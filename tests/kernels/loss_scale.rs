@@ -73,7 +73,8 @@ fn scale_of(training: &Training) -> LossScale<f32> {
 #[test]
 fn the_scale_cancels() {
     for optimiser in [Optimiser::Lars, Optimiser::Sgd, Optimiser::AdamW] {
-        same_bits_everywhere(|device| {
+        // Against itself: AdamW has an exponential.
+        answers(|device| {
             let [scaled, plain] = [(); 2].map(|()| Training::new(device, optimiser));
             let scale = scale_of(&scaled);
             for step in 0..3 {
@@ -94,7 +95,7 @@ fn the_scale_cancels() {
 fn an_overflow_skips_the_step() {
     for optimiser in [Optimiser::Lars, Optimiser::Sgd, Optimiser::AdamW] {
         for (place, value) in [(0, f32::NAN), (41_023, f32::INFINITY), (43_007, f32::NEG_INFINITY)] {
-            same_bits_everywhere(|device| {
+            answers(|device| {
                 let [skipping, plain] = [(); 2].map(|()| Training::new(device, optimiser));
                 let scale = scale_of(&skipping);
                 let before = skipping.state();

@@ -1,10 +1,8 @@
 //! Every kernel against a plain f64 oracle: over many shapes, in each element type, in both launch geometries, under shuffled
-//! schedules. One body per test; `for_each_device` runs it on every device and geometry there is.
+//! schedules. One body per test; `for_each_device` runs it on every device and geometry there is, on a GPU too where `ROCL_TEST_DEVICES` names one.
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../fake_cuda/mod.rs"]
-mod fake_cuda;
 mod golden;
 mod support;
 

@@ -95,8 +95,9 @@ fn run<R: Real>(device: &Device, optimiser: Optimiser) -> [Vec<R>; 4] {
 }
 
 fn matches_the_oracle<R: Real>(optimiser: Optimiser, tolerance: f64) {
-    let bits = same_bits_everywhere(|device| run::<R>(device, optimiser).concat());
-    let found = widened(&bits);
+    let run = |device: &Device| run::<R>(device, optimiser).concat();
+    // The corrections of AdamW are exponentials.
+    let answers = if let Optimiser::AdamW = optimiser { answers(run) } else { vec![same_bits_everywhere(run)] };
     let table = ChunkTable::new(&Device::host().unwrap(), &LENGTHS).unwrap();
     let n = table.padded_len();
 
@@ -110,17 +111,19 @@ fn matches_the_oracle<R: Real>(optimiser: Optimiser, tolerance: f64) {
             scales[tensor] = oracle(optimiser, step, &mut p[tensor], &g[tensor], &mut a[tensor], &mut b[tensor]);
         }
     }
-    // The arena's layout puts zeros into the padding, so this says that padding stays exactly zero, too.
-    for (what, values, at) in [("p", &p, 0), ("first state", &a, n), ("second state", &b, 2 * n)] {
-        let expected = arena(&table, values);
-        let found = &found[at..at + n];
-        assert_close(&format!("{optimiser:?}: {what}"), found, &expected, tolerance, 1.0);
-        let padding = arena(&table, &LENGTHS.map(|length| vec![1.0; length]));
-        assert!(found.iter().zip(padding).all(|(&x, used)| used == 1.0 || x == 0.0), "{optimiser:?}: {what}: padding moved");
-    }
-    if let Optimiser::Lars = optimiser {
-        // A value passes through some eighty additions of positive numbers; the root halves their error.
-        assert_close("scales", &found[3 * n..], &scales, 60.0 * rounding::<R>(), 0.0);
+    for found in answers.iter().map(|bits| widened(bits)) {
+        // The arena's layout puts zeros into the padding, so this says that padding stays exactly zero, too.
+        for (what, values, at) in [("p", &p, 0), ("first state", &a, n), ("second state", &b, 2 * n)] {
+            let expected = arena(&table, values);
+            let found = &found[at..at + n];
+            assert_close(&format!("{optimiser:?}: {what}"), found, &expected, tolerance, 1.0);
+            let padding = arena(&table, &LENGTHS.map(|length| vec![1.0; length]));
+            assert!(found.iter().zip(padding).all(|(&x, used)| used == 1.0 || x == 0.0), "{optimiser:?}: {what}: padding moved");
+        }
+        if let Optimiser::Lars = optimiser {
+            // A value passes through some eighty additions of positive numbers; the root halves their error.
+            assert_close("scales", &found[3 * n..], &scales, 60.0 * rounding::<R>(), 0.0);
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The table in `kernels/README.md` lists the kernels there are, each in its file.
 
+use crate::common;
+use rocl::device::kernel_status::Status;
 use rocl::device::launch::KERNELS;
-use std::path::Path;
 
 #[test]
 fn the_table_of_kernels_is_complete() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/README.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(common::root().join("kernels/README.md")).unwrap();
     let (_, table) = text.split_once("| file | kernel |").unwrap();
     let mut file = "";
     let mut listed = Vec::new();
@@ -22,4 +22,11 @@ fn the_table_of_kernels_is_complete() {
     listed.sort();
     kernels.sort();
     assert_eq!(listed, kernels);
+}
+
+#[test]
+fn the_state_on_gpus_is_the_recorded_one() {
+    let text = std::fs::read_to_string(common::root().join("kernels/README.md")).unwrap();
+    let shown = text.split("<!-- status -->").nth(1).unwrap().split("<!-- /status -->").next().unwrap();
+    assert_eq!(shown.trim(), format!("State of all kernels: {}.", Status::recorded().unwrap().summary()));
 }

@@ -1,62 +1,133 @@
 //! What the kernel tests share: devices, random data, comparison.
 
-use crate::fake_cuda;
+use crate::common::devices::{self, TestDevice};
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rocl::device::record::{self, Call};
 use rocl::device::{Geometry, HostOptions, Schedule};
 use rocl::element::{Element, Real};
 use rocl::{Device, Tensor};
+use std::collections::BTreeSet;
+use std::io::Write;
 
-/// Runs a test on the host in both launch geometries, with several thread counts and schedules; and through the CUDA device, on a driver
-/// that runs the kernels here. With the feature `access` once more while accesses to memory are watched, of which none may race.
-pub fn for_each_device(test: impl Fn(&Device)) {
-    for (geometry, schedule, threads) in [
+/// The CPU in both launch geometries, with several thread counts and schedules. The first is what all others have to equal.
+fn hosts() -> impl Iterator<Item = Device> {
+    let options = [
         (Geometry::Ranges, Schedule::InOrder, 1),
         (Geometry::Ranges, Schedule::Shuffled(7), 3),
         (Geometry::Gpu, Schedule::InOrder, 2),
         (Geometry::Gpu, Schedule::Shuffled(11), 2),
-    ] {
-        let device = Device::host_with(HostOptions { threads, geometry, schedule, ..HostOptions::default() }).unwrap();
-        test(&device);
-    }
-    test(&fake_cuda::device());
-    #[cfg(feature = "access")]
-    without_races(test);
+    ];
+    let open = |(geometry, schedule, threads)| {
+        Device::host_with(HostOptions { threads, geometry, schedule, ..HostOptions::default() }).unwrap()
+    };
+    options.into_iter().map(open)
 }
 
-#[cfg(feature = "access")]
+/// The same on the CPU while accesses to memory are watched, of which none may race; without the feature `access`, nothing.
 fn without_races(test: impl Fn(&Device)) {
-    let device = Device::host_with(HostOptions { threads: 1, ..HostOptions::default() }).unwrap();
-    let ((), launches) = rocl::device::access::watch(|| {
-        test(&device);
-        Ok(())
-    })
-    .unwrap();
-    for launch in launches {
-        let kernel = launch.kernel;
-        assert_eq!(launch.races, 0, "{kernel} on {} blocks of {}: {:#?}", launch.blocks, launch.threads, launch.examples);
+    #[cfg(feature = "access")]
+    {
+        let device = Device::host_with(HostOptions { threads: 1, ..HostOptions::default() }).unwrap();
+        let ((), launches) = rocl::device::access::watch(|| {
+            test(&device);
+            Ok(())
+        })
+        .unwrap();
+        for launch in launches {
+            let kernel = launch.kernel;
+            assert_eq!(launch.races, 0, "{kernel} on {} blocks of {}: {:#?}", launch.blocks, launch.threads, launch.examples);
+        }
+    }
+    #[cfg(not(feature = "access"))]
+    let _ = test;
+}
+
+/// Runs a test on every device chosen; on the CPU in both launch geometries, with several thread counts and schedules, and watched for races.
+pub fn for_each_device(test: impl Fn(&Device)) {
+    for &device in devices::chosen() {
+        match device {
+            TestDevice::Cpu => {
+                hosts().for_each(|device| test(&device));
+                without_races(&test);
+            }
+            TestDevice::Simulated => test(&device.open()),
+            TestDevice::Cuda(_) => noted(&device.open(), |device| test(device)),
+        }
     }
 }
 
-/// Asserts that `run` gives the same bits on every host configuration, and returns them.
+/// Asserts that `run` gives the same bits on every device, and returns them. On a GPU that holds for kernels without exponential and logarithm;
+/// the others are for [`answers`].
 pub fn same_bits_everywhere<E: bytemuck::Pod + PartialEq + std::fmt::Debug>(run: impl Fn(&Device) -> Vec<E>) -> Vec<E> {
-    let first = std::cell::RefCell::new(None::<Vec<E>>);
-    for_each_device(|device| {
-        let values = run(device);
-        let mut first = first.borrow_mut();
-        match &*first {
-            None => *first = Some(values),
-            Some(expected) => {
-                assert_eq!(
-                    bytemuck::cast_slice::<E, u8>(expected),
-                    bytemuck::cast_slice::<E, u8>(&values),
-                    "bits differ on {device:?}"
-                )
+    let (first, others) = host_and_gpus(run);
+    others.iter().for_each(|(device, values)| assert_same_bits(device, &first, values));
+    first
+}
+
+/// What `run` gives on the CPU, with the same bits on every device that computes there, and on each GPU, whose exponential and logarithm are
+/// rounded in other places: all of them are to be held against an oracle.
+pub fn answers<E: bytemuck::Pod + PartialEq + std::fmt::Debug>(run: impl Fn(&Device) -> Vec<E>) -> Vec<Vec<E>> {
+    let (first, others) = host_and_gpus(run);
+    std::iter::once(first).chain(others.into_iter().map(|(_, values)| values)).collect()
+}
+
+/// The CPU's answer, which is that of the simulated device too, and those of GPUs; a GPU has no kernels for `f64`.
+#[allow(clippy::type_complexity, reason = "a device's description with its values")]
+fn host_and_gpus<E: bytemuck::Pod + PartialEq + std::fmt::Debug>(
+    run: impl Fn(&Device) -> Vec<E>,
+) -> (Vec<E>, Vec<(String, Vec<E>)>) {
+    let chosen = devices::chosen();
+    let mut hosts = hosts();
+    // Needed in any case: it is what a GPU is compared with.
+    let first = run(&hosts.next().unwrap());
+    let mut gpus = Vec::new();
+    for &device in chosen.iter().filter(|device| device.computes_in::<E>()) {
+        match device {
+            TestDevice::Cpu => {
+                hosts.by_ref().for_each(|device| assert_same_bits(&device.description(), &first, &run(&device)));
+                without_races(|device| assert_same_bits("the watched CPU", &first, &run(device)));
+            }
+            TestDevice::Simulated => assert_same_bits("the simulated device", &first, &run(&device.open())),
+            TestDevice::Cuda(_) => {
+                let device = device.open();
+                gpus.push((device.description(), noted(&device, &run)));
             }
         }
+    }
+    (first, gpus)
+}
+
+/// Equal bits; but a NaN is any NaN: CPUs keep a sign and a payload that GPUs do not.
+fn assert_same_bits<E: bytemuck::Pod + PartialEq + std::fmt::Debug>(device: &str, expected: &[E], found: &[E]) {
+    assert_eq!(expected.len(), found.len(), "{device}: lengths");
+    #[allow(clippy::eq_op, reason = "true of NaN only")]
+    let is_nan = |x: &E| x != x;
+    for (i, (e, f)) in expected.iter().zip(found).enumerate() {
+        let same = bytemuck::bytes_of(e) == bytemuck::bytes_of(f) || is_nan(e) && is_nan(f);
+        assert!(same, "bits differ on {device} at {i}: {f:?} instead of {e:?}");
+    }
+}
+
+/// Runs a test on a GPU, and adds the kernels that it launched there to the file that `ROCL_TEST_LAUNCHES` names: a line of JSON for each with its element
+/// type, the GPU and the test. A test that fails later has its lines all the same; whether it passed, its program says.
+fn noted<V>(device: &Device, test: impl Fn(&Device) -> V) -> V {
+    let Some(path) = std::env::var_os("ROCL_TEST_LAUNCHES") else { return test(device) };
+    let mut value = None;
+    let calls = record::record(|| {
+        value = Some(test(device));
+        Ok(())
     });
-    first.into_inner().unwrap()
+    let kinds: BTreeSet<_> = calls.unwrap().iter().map(|Call { name, element, .. }| (*name, *element)).collect();
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let lines: String = kinds
+        .into_iter()
+        .map(|(kernel, element)| format!("{}\n", serde_json::json!({ "kernel": kernel, "element": element, "test": test })))
+        .collect();
+    // One write each, so that tests that run at the same time do not mix their lines.
+    std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(lines.as_bytes()).unwrap();
+    value.unwrap()
 }
 
 pub fn rng(seed: u64) -> ChaCha8Rng {

@@ -8,6 +8,7 @@ mod refused;
 mod short;
 mod wrong;
 
+use common::devices;
 use rocl::Device;
 use rocl::element::Element;
 use rocl::optim::OptimizerSettings;
@@ -25,14 +26,15 @@ fn committed(name: &str) -> Recording {
     Recording::open(&common::committed(&format!("{name}.safetensors"))).unwrap()
 }
 
+/// On the CPU.
 fn rows(recording: &Recording, subject: &Subject<f32>) -> Vec<Row> {
     verify(&Device::host().unwrap(), recording, subject, &Tolerances::F32).unwrap()
 }
 
-/// In another element type, with its tolerances.
-fn rows_in<T: Element>(recording: &Recording) -> Vec<Row> {
+/// The engine as it is, in any element type, with its tolerances.
+fn rows_on<T: Element>(device: &Device, recording: &Recording) -> Vec<Row> {
     let tolerances = Tolerances::of::<T>(recording.recipe().unwrap().network.architecture);
-    verify::<T>(&Device::host().unwrap(), recording, &Subject::default(), &tolerances).unwrap()
+    verify::<T>(device, recording, &Subject::default(), &tolerances).unwrap()
 }
 
 fn failures(rows: &[Row]) -> Vec<String> {
@@ -65,13 +67,15 @@ fn the_engine_agrees_with_the_committed_recordings() {
             .concat(),
         ),
     ];
-    for (name, lacking) in lacking {
-        let rows = rows(&committed(name), &Subject::default());
-        assert_eq!(failures(&rows), Vec::<String>::new(), "{name}");
-        assert_eq!(absent(&rows), lacking, "{name}");
-        let mut keys: Vec<_> = rows.iter().map(|row| (&row.name, row.measure.name())).collect();
-        keys.sort_unstable();
-        assert!(keys.is_sorted_by(|a, b| a < b), "{name}: name and measure tell rows apart: {keys:?}");
+    for device in &devices::in_type::<f32>() {
+        for (name, lacking) in &lacking {
+            let rows = rows_on::<f32>(device, &committed(name));
+            assert_eq!(failures(&rows), Vec::<String>::new(), "{name} on {device:?}");
+            assert_eq!(absent(&rows), *lacking, "{name}");
+            let mut keys: Vec<_> = rows.iter().map(|row| (&row.name, row.measure.name())).collect();
+            keys.sort_unstable();
+            assert!(keys.is_sorted_by(|a, b| a < b), "{name}: name and measure tell rows apart: {keys:?}");
+        }
     }
 }
 
@@ -94,9 +98,11 @@ fn the_engine_agrees_with_the_full_recordings() {
         let Some(path) = common::shared(&format!("{name}.safetensors")) else { continue };
         let recording = Recording::open(&path).unwrap();
         assert!(recording.has_exact(), "{name} has a companion in f64");
-        let rows = rows(&recording, &Subject::default());
-        assert_eq!(failures(&rows), Vec::<String>::new(), "{name}");
-        assert_eq!(absent(&rows), Vec::<String>::new(), "{name}");
+        for device in &devices::in_type_for_long::<f32>() {
+            let rows = rows_on::<f32>(device, &recording);
+            assert_eq!(failures(&rows), Vec::<String>::new(), "{name} on {device:?}");
+            assert_eq!(absent(&rows), Vec::<String>::new(), "{name}");
+        }
     }
 }
 

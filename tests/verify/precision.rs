@@ -1,6 +1,7 @@
 //! The engine in 16 bits: at most twice as far from a recording as plain 16-bit PyTorch, whose errors are committed beside the recordings.
 
-use super::{committed, common, failures, rows_in};
+use super::common::{self, devices};
+use super::{committed, failures, rows_on};
 use half::{bf16, f16};
 use rocl::element::Element;
 use rocl::nn::Architecture;
@@ -58,18 +59,20 @@ fn class(name: &str, measure: &str) -> Class {
 
 /// No row may be further off than allowed; and no more is allowed than twice the largest plain error in its class.
 fn agrees<T: Element>(recording: &Recording, recordings: &[&str]) {
-    let rows = rows_in::<T>(recording);
-    assert_eq!(failures(&rows), Vec::<String>::new(), "{}", T::NAME);
     let mut largest = BTreeMap::<Class, f64>::new();
     for row in plain::<T>(recordings) {
         let most = largest.entry(class(&row.name, &row.measure)).or_default();
         *most = most.max(row.plain);
     }
-    for row in rows.iter().filter(|row| !matches!(row.class, Class::Exact | Class::RecordedPixels)) {
-        let measure = serde_json::to_value(row.measure).unwrap();
-        assert_eq!(row.class, class(&row.name, measure.as_str().unwrap()), "{}", row.name);
-        let (plain, allowed) = (largest[&row.class], row.allowed);
-        assert!(allowed <= 2.0 * plain, "{}, {}: {allowed:.1e} is allowed, plain PyTorch has {plain:.1e}", T::NAME, row.name);
+    for device in &devices::in_type_for_long::<T>() {
+        let rows = rows_on::<T>(device, recording);
+        assert_eq!(failures(&rows), Vec::<String>::new(), "{} on {device:?}", T::NAME);
+        for row in rows.iter().filter(|row| !matches!(row.class, Class::Exact | Class::RecordedPixels)) {
+            let measure = serde_json::to_value(row.measure).unwrap();
+            assert_eq!(row.class, class(&row.name, measure.as_str().unwrap()), "{}", row.name);
+            let (plain, allowed) = (largest[&row.class], row.allowed);
+            assert!(allowed <= 2.0 * plain, "{}, {}: {allowed:.1e} is allowed, plain PyTorch has {plain:.1e}", T::NAME, row.name);
+        }
     }
 }
 

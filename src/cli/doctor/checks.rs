@@ -1,6 +1,7 @@
 //! What `rocl doctor` looks at, one line each.
 
 use crate::data::{Source, Split};
+use crate::device::kernel_status::Status;
 use crate::device::libraries::CudaLibrary;
 use crate::device::{CudaOptions, cuda, gpu_code, host, launch, library_version};
 use crate::recipe::Recipe;
@@ -58,6 +59,15 @@ pub fn gpu_code() -> Check {
         Err(Error::Device(cuda::NO_GPU_CODE.to_owned()))
     };
     Check::new("GPU code", outcome)
+}
+
+/// Whether the kernels have been run on a GPU, by what is recorded in the repository.
+pub fn kernels() -> Check {
+    let outcome = Status::recorded().and_then(|status| match status.kernels.is_empty() {
+        true => Err(Error::Device(format!("{}; tools/gpu_check.sh does so", status.summary()))),
+        false => Ok(status.summary()),
+    });
+    Check::new("kernels", outcome)
 }
 
 pub fn driver() -> Check {

@@ -41,7 +41,7 @@ struct Report {
 /// # Errors
 /// Only those of printing.
 pub fn run(args: Args) -> Result<()> {
-    let mut checks = vec![checks::program(), checks::processor(), checks::gpu_code(), checks::driver()];
+    let mut checks = vec![checks::program(), checks::processor(), checks::gpu_code(), checks::kernels(), checks::driver()];
     let gpus = checks::gpus();
     let device = gpus.iter().find(|gpu| gpu.ok).map_or("cpu", |gpu| &gpu.name).to_owned();
     let usable: Vec<usize> =
