@@ -37,6 +37,7 @@ fn a_recording_passes_and_the_documentation_shows_its_rows() {
     let page = std::fs::read_to_string(root().join("docs/verify.md")).unwrap();
     let shown = page.split("<!-- verify output -->\n```\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(columns(shown), columns(&stdout));
+    assert!(stdout.contains(", 49 of 64 tensors\n") && stdout.contains("  1 of 20 steps\n"));
     assert!(stdout.contains("attack/grad") && !stdout.contains("FAILS"));
 }
 
@@ -50,6 +51,7 @@ fn json_has_a_row_for_each_quantity() {
     let rows = report["rows"].as_array().unwrap();
     let worst = rows.iter().find(|row| row["name"] == "step1/grad" && row["measure"] == "worst").unwrap();
     assert!(worst["tensor"].as_str().unwrap().starts_with("model/") && worst["passed"] == true);
+    assert_eq!(worst["coverage"], serde_json::json!({"compared": 49, "of": 64, "unit": "tensors"}));
     assert!(worst["found"].as_f64().unwrap() <= worst["allowed"].as_f64().unwrap());
 }
 
@@ -94,4 +96,5 @@ fn unusable_files_and_flags_are_explained() {
     Altered::of(&committed(RECORDING)).set("lr", "0").save(&path);
     refused(&path, &[], 1, "`lr` in its metadata is 0");
     refused(&path, &["--precision", "fp8"], 2, "fp16");
+    refused(&committed(RECORDING), &["--precision", "tf32"], 2, "choose fp32, fp16 or bf16");
 }

@@ -9,7 +9,6 @@ Architecture, width and the projector's sizes are read from the tensors. A linea
 
 import argparse
 import json
-import math
 import pickle
 import re
 import sys
@@ -17,30 +16,34 @@ import tomllib
 from pathlib import Path
 
 import torch
-from pytorch_model import network_for
+from pytorch_model import Refusal, network_for, normalization_of
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 HEAD = "head.safetensors"
-
-
-class Refusal(Exception):
-    """What is wrong and what to do, in a sentence."""
+# The largest sizes of the engine.
+LIMITS = {"width": 4096, "projection_hidden": 131072, "projection": 256}
+COUNTER = "num_batches_tracked"
 
 
 def read_map(path):
     """The rules of a name map: (pattern, replacement), in order."""
     try:
-        table = tomllib.loads(Path(path).read_text())
-        return [(re.compile(rule["from"]), rule["to"]) for rule in table["rename"]]
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        rules = [(re.compile(rule["from"]), rule["to"]) for rule in table["rename"]]
+        for pattern, to in rules:
+            # Finds fault with the replacement whether or not there is something to replace.
+            pattern.sub(to, "")
+        return rules
     except OSError as error:
         raise Refusal(f"{path} cannot be read ({error.strerror}); give one of tools/maps") from error
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, re.error) as error:
+    except (ValueError, KeyError, IndexError, TypeError, re.error) as error:
         raise Refusal(f"{path} is no name map ({error}); tools/maps/rocl.toml says what one looks like") from error
 
 
 def state_dict(path, unsafe):
-    """The tensors of a file by name: a bare state dict or module, or one under `net`, `model` or `state_dict`."""
+    """The tensors of a file by name (a bare state dict or module, or one under `net`, `model` or `state_dict`), and the normalization
+    beside them, if pytorch_model.py wrote one."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=not unsafe)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
@@ -53,20 +56,21 @@ def state_dict(path, unsafe):
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = (str(error).splitlines() or ["it ends early"])[0]
         raise Refusal(f"{path} is no whole PyTorch checkpoint ({reason}); copy it again, or give another file of torch.save") from error
+    stated = content.get("normalization") if isinstance(content, dict) else None
     if isinstance(content, dict):
         # Other things have these names too, such as an architecture's name under `model`.
         nested = (content.get(key) for key in ("net", "model", "state_dict"))
         content = next((value for value in nested if isinstance(value, dict | torch.nn.Module)), content)
     if isinstance(content, torch.nn.Module):
         content = content.state_dict()
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
         raise Refusal(f"{path} has no state dict, bare or under net, model or state_dict; save model.state_dict() with torch.save")
-    return content
+    return content, None if stated is None else normalization_of(stated)
 
 
 def renamed(states, rules):
     """All tensors under our names, in f32 (counters in i64)."""
-    tensors, unknown = {}, []
+    tensors, unknown, unusable = {}, [], []
     for name, tensor in (item for state in states for item in state.items()):
         bare = re.sub(r"^(module\.)+", "", name)
         new = next((match.expand(to) for pattern, to in rules if (match := pattern.fullmatch(bare))), None)
@@ -74,15 +78,28 @@ def renamed(states, rules):
             unknown.append(name)
         elif new in tensors:
             raise Refusal(f"{name} would be a second {new}; give each part of the network once")
+        elif not usable(new, tensor):
+            unusable.append(name)
         else:
-            # A copy, since the format has no tensors that share memory.
-            tensors[new] = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64, copy=True).contiguous()
+            try:
+                # A copy, since the format has no tensors that share memory.
+                tensors[new] = tensor.to(torch.int64 if new.endswith(COUNTER) else torch.float32, copy=True).contiguous()
+            except RuntimeError:
+                unusable.append(name)
     if unknown:
         raise Refusal(f"the name map has no rule for {listed(unknown)}; choose another map, or add a rule to it")
+    if unusable:
+        raise Refusal(f"there are no dense floating-point numbers in {listed(unusable)}; save the model in f32 with its weights loaded")
     infinite = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if infinite:
         raise Refusal(f"there are values that are not finite in {listed(infinite)}; give a checkpoint from before the training diverged")
     return tensors
+
+
+def usable(name, tensor):
+    """Whether a tensor is there, dense, and floating point (which counters need not be)."""
+    there = tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_quantized
+    return there and (tensor.is_floating_point() or (name.endswith(COUNTER) and not tensor.is_complex()))
 
 
 def network_of(tensors):
@@ -92,6 +109,7 @@ def network_of(tensors):
         raise Refusal("there is no encoder (model/conv1.weight) among the tensors; give its file too, or choose another map")
     if stem.dim() != 4 or stem.shape[1:] != (3, 3, 3):
         raise Refusal(f"the stem's filters are {list(stem.shape)}, but the engine has CIFAR's, {[stem.shape[0], 3, 3, 3]}; it cannot run this network")
+    limit("width", stem.shape[0])
     if not any(name.startswith("projector/") for name in tensors):
         print("note: there is no projector among the tensors; an untrained one is written", file=sys.stderr)
         width, bottleneck = stem.shape[0], "model/layer1.0.conv3.weight" in tensors
@@ -102,17 +120,24 @@ def network_of(tensors):
             for name, parameter in linear.named_parameters()
         }
     try:
-        network = network_for({name.replace("/", ".", 1): tensor for name, tensor in tensors.items()})
+        # Of its names and shapes alone.
+        with torch.device("meta"):
+            network = network_for({name.replace("/", ".", 1): tensor for name, tensor in tensors.items()})
     except KeyError as error:
         raise Refusal(f"there is no {error.args[0]} among the tensors; give the file that has it") from error
-    except IndexError as error:
-        raise Refusal("a weight among the tensors has no extents; give a file that torch.save wrote of the whole network") from error
+    for what, size in sizes(network).items():
+        limit(what, size)
     expected = {re.sub(r"^(model|projector)\.", r"\1/", name): tensor for name, tensor in network.state_dict().items()}
     for name in expected:
-        if name.endswith("num_batches_tracked"):
+        if name.endswith(COUNTER):
             tensors.setdefault(name, torch.zeros((), dtype=torch.int64))
     check(tensors, expected)
     return network
+
+
+def limit(what, size):
+    if not 1 <= size <= LIMITS[what]:
+        raise Refusal(f"the network's {what} is {size}, but the engine takes 1 to {LIMITS[what]}; it cannot run this network")
 
 
 def check(tensors, expected):
@@ -135,35 +160,46 @@ def listed(names, most=8):
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def metadata(kind, network, mean, std):
+def sizes(network):
+    """As a recipe has them."""
+    projector = network.projector
+    hidden, projection = projector.linear_1.out_features, projector.linear_2.out_features
+    return {"width": network.model.conv1.out_channels, "projection_hidden": hidden, "projection": projection}
+
+
+def metadata(kind, network, normalization):
     """What the engine reads about a checkpoint. Keys that the recipe leaves out are those of `reference@1`."""
-    sizes = {
-        "architecture": "resnet50" if hasattr(network.model.layer1[0], "conv3") else "resnet18",
-        "width": network.model.conv1.out_channels,
-        "projection_hidden": network.projector.linear_1.out_features,
-        "projection": network.projector.linear_2.out_features,
-    }
-    recipe = {"schema": 1, "name": "imported", "network": sizes}
+    architecture = "resnet50" if hasattr(network.model.layer1[0], "conv3") else "resnet18"
+    recipe = {"schema": 1, "name": "imported", "network": {"architecture": architecture} | sizes(network)}
     meta = {"format": "rocl", "schema": "1", "kind": kind, "recipe": json.dumps(recipe), "epoch": "0", "step": "0", "seed": "0"}
     meta |= {"data": "unknown", "engine": "import_pytorch.py"}
-    if mean:
-        meta["normalization"] = json.dumps({"mean": mean, "std": std})
+    if normalization:
+        meta["normalization"] = json.dumps(normalization)
     return meta
+
+
+def normalization(arguments, stated):
+    """That of the command line, or the one that files state; both have to be the same."""
+    given = [{"mean": arguments.mean, "std": arguments.std}] if arguments.mean else []
+    found = given + [one for one in stated if one]
+    if any(one != found[0] for one in found):
+        raise Refusal("there is more than one normalization in the files and the command line; leave --mean and --std out, or give files of one model")
+    return found[0] if found else None
 
 
 def convert(arguments):
     """Reads, renames, checks and writes."""
     if (arguments.mean is None) != (arguments.std is None):
         raise Refusal("--mean and --std belong together; give both or none")
-    if arguments.std and not all(0 < std < math.inf for std in arguments.std):
-        raise Refusal("--std has to be positive; give the three numbers that the images were divided by")
-    if arguments.mean and not all(map(math.isfinite, arguments.mean)):
-        raise Refusal("--mean has to be three numbers; give those that the images had subtracted")
+    if arguments.mean:
+        normalization_of({"mean": arguments.mean, "std": arguments.std})
     out = Path(arguments.out)
     if out.name == HEAD:
         raise Refusal(f"--out {out} is where a linear head of the file goes; name the checkpoint otherwise, such as checkpoint.safetensors")
     rules = read_map(arguments.map)
-    tensors = renamed([state_dict(path, arguments.unsafe) for path in arguments.files], rules)
+    states, stated = zip(*(state_dict(path, arguments.unsafe) for path in arguments.files))
+    normalized = normalization(arguments, stated)
+    tensors = renamed(states, rules)
     network = network_of(tensors)
     head = {name: tensors.pop(name) for name in list(tensors) if name.startswith("linear.")}
     files = [(out, "pretrain", tensors)] + ([(out.with_name(HEAD), "linear_head", head)] if head else [])
@@ -173,7 +209,7 @@ def convert(arguments):
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         for path, kind, content in files:
-            save_file(content, path, metadata(kind, network, arguments.mean, arguments.std))
+            save_file(content, path, metadata(kind, network, normalized))
             print(f"wrote {path}")
     except (OSError, SafetensorError) as error:
         raise Refusal(f"{out.parent} cannot be written ({getattr(error, 'strerror', None) or error}); choose another --out") from error

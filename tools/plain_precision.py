@@ -7,8 +7,9 @@ replays the recording with `torch.autocast` on the CPU (weights, activations and
 gradients under one loss scale, and prints for fp16 and bf16 the error of each row that `rocl verify` prints, as JSON. Losses and LARS are those of record.py, written
 once more since that needs the authors' code.
 
-How weights happen to round decides about the error of a forward pass: over networks that are equal but for a factor in each filter, which batch
-normalisation takes out again, it differs by up to seven times. So errors of outputs are root mean squares over DRAWS such networks. Gradients are of the recorded one.
+How weights happen to round decides about the error of a forward pass: over networks that are equal but for a factor in each filter, which
+batch normalisation takes out again, it differs by up to seven times. So errors of outputs, and of the losses that adversaries gain, are root
+mean squares over DRAWS such networks. Gradients, pixels and training steps are of the recorded one.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 from pytorch_model import network_for
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch.nn.functional import cross_entropy
 
 DRAWS = 33
@@ -60,7 +61,7 @@ class Recording:
 
 def read(path):
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
 
 
 def distance(found, truth):
@@ -198,10 +199,23 @@ class Plain:
             moved = (x + size * gradient(objective, x).sign()).clamp(0, 1)
             return moved.clamp(x1 - epsilon, x1 + epsilon)
 
-        def pixels(name, x, truth, size):
+        def gain_error(objective, x, truth, index):
+            def loss_with(images):
+                mixed = truth.clone()
+                mixed[index] = images[index]
+                with torch.no_grad():
+                    return objective(mixed).item()
+
+            recorded = loss_with(truth)
+            return abs(loss_with(x) - recorded) / (recorded - loss_with(x1))
+
+        def adversary(name, objective, x, truth, size):
             fractions = ((x - truth).abs() > 0.5 * size).double().mean(dim=(1, 2, 3)).tolist()
             self.row(name, "median_image", statistics.median_low(fractions))
             self.row(name, "worst_image", max(fractions))
+            # Images that are the recorded ones are as strong.
+            changed = (index for index, fraction in enumerate(fractions) if fraction > 0)
+            self.row(name, "gain", max((gain_error(objective, x, truth, index) for index in changed), default=0.0))
 
         def single_steps(name, objective, size):
             images, worst = recording[name], 0.0
@@ -219,7 +233,7 @@ class Plain:
             found = [gradient(contrastive, x) for x in trajectory[:-1]]
             self.spread("attack/grad", [recording.error("attack/grad", g, index) for index, g in enumerate(found)])
         single_steps("attack/x_traj", contrastive, alpha)
-        pixels("attack/x_traj", run(contrastive, x1, alpha, len(trajectory) - 1), trajectory[-1], alpha)
+        adversary("attack/x_traj", contrastive, run(contrastive, x1, alpha, len(trajectory) - 1), trajectory[-1], alpha)
 
         size, steps = epsilon / 10, 20
         if "pgd20/grad0" in recording:
@@ -228,9 +242,10 @@ class Plain:
         if "pgd20/x_traj" in recording:
             single_steps("pgd20/x_traj", classification, size)
         if "pgd20/x_final" in recording:
-            pixels("pgd20/x_final", run(classification, x1, size, steps), recording["pgd20/x_final"], size)
+            adversary("pgd20/x_final", classification, run(classification, x1, size, steps), recording["pgd20/x_final"], size)
         if "pgd20rs/x_final" in recording:
-            pixels("pgd20rs/x_final", run(classification, recording["pgd20rs/x0"], size, steps), recording["pgd20rs/x_final"], size)
+            x = run(classification, recording["pgd20rs/x0"], size, steps)
+            adversary("pgd20rs/x_final", classification, x, recording["pgd20rs/x_final"], size)
 
     def named_parameters(self):
         return [(name.replace(".", "/", 1), p) for name, p in self.network.named_parameters() if not name.startswith("linear.")]
@@ -293,32 +308,43 @@ class Plain:
             self.compare(f"{prefix}/{what}", loss)
 
 
-def typical_outputs(recording, dtype, scale):
+def typical(draws, part):
     """The root mean square of each row's error over equal networks."""
-    draws = [Plain(recording, dtype, scale, draw) for draw in range(DRAWS)]
     for draw in draws:
-        draw.outputs()
+        draw.rows = []
+        part(draw)
     rows = zip(*(draw.rows for draw in draws))
     return [same[0] | {"plain": rounded(statistics.fmean(row["plain"] ** 2 for row in same) ** 0.5)} for same in rows]
+
+
+def measured(path):
+    """Everything in JSON, as text."""
+    recording = Recording(path)
+    parts = [f'"recording": {json.dumps(path.stem)}', f'"torch": {json.dumps(torch.__version__)}']
+    for name, (dtype, scale) in DTYPES.items():
+        draws = [Plain(recording, dtype, scale, draw) for draw in range(DRAWS)]
+        outputs = typical(draws, Plain.outputs)
+        gains = {row["name"]: row for row in typical(draws, Plain.attacks) if row["measure"] == "gain"}
+        recorded = draws[0]
+        recorded.steps()
+        rows = outputs + [gains[row["name"]] if row["measure"] == "gain" else row for row in recorded.rows]
+        # A row a line, so that two versions can be compared.
+        rows = ",\n  ".join(map(json.dumps, rows))
+        parts.append(f'"{name}": [\n  {rows}\n ]')
+    return "{\n " + ",\n ".join(parts) + "\n}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recording", type=Path, metavar="FILE", help="NAME.safetensors; NAME_f64.safetensors beside it is used too")
     path = parser.parse_args().recording
-    if not path.is_file():
-        sys.exit(f"error: {path} cannot be read; give the path of a recording")
-    recording = Recording(path)
-    parts = [f'"recording": {json.dumps(path.stem)}', f'"torch": {json.dumps(torch.__version__)}']
-    for name, (dtype, scale) in DTYPES.items():
-        plain = Plain(recording, dtype, scale)
-        plain.rows = typical_outputs(recording, dtype, scale)
-        plain.attacks()
-        plain.steps()
-        # A row a line, so that two versions can be compared.
-        rows = ",\n  ".join(json.dumps(row) for row in plain.rows)
-        parts.append(f'"{name}": [\n  {rows}\n ]')
-    print("{\n " + ",\n ".join(parts) + "\n}")
+    try:
+        print(measured(path))
+    except (OSError, SafetensorError) as error:
+        sys.exit(f"error: {path} or its companion cannot be read ({error}); give the path of a recording")
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = f"no {error.args[0]}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        sys.exit(f"error: {path} is not a whole recording ({reason}); record it again")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ reference's names. As a program, it writes the state dict of a checkpoint for `t
 import argparse
 import json
 import sys
+import textwrap
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,12 @@ from torch import nn
 
 # Blocks per stage, and channels of a block's output over those of its inner convolutions.
 ARCHITECTURES = {"resnet18": ([2, 2, 2, 2], 1), "resnet50": ([3, 4, 6, 3], 4)}
+# What the engine takes: the largest mean, and the bounds of a standard deviation.
+MOST_MEAN, LEAST_STD, MOST_STD = 1000.0, 0.001, 1000.0
+
+
+class Refusal(Exception):
+    """What is wrong and what to do, in a sentence."""
 
 
 class BasicBlock(nn.Module):
@@ -118,12 +125,18 @@ class Network(nn.Module):
 
 def network_for(state, mean=None, std=None):
     """An untrained network of the sizes that the tensors in `state` (name: tensor) have; KeyError where a decisive one is missing."""
+
+    def extent(name):
+        if state[name].dim() == 0:
+            raise Refusal(f"{name} has no extents; give the file that was written of the whole network")
+        return state[name].shape[0]
+
     return Network(
         architecture="resnet50" if "model.layer1.0.conv3.weight" in state else "resnet18",
-        width=state["model.conv1.weight"].shape[0],
-        hidden=state["projector.linear_1.weight"].shape[0],
-        projection=state["projector.linear_2.weight"].shape[0],
-        classes=state["linear.weight"].shape[0] if "linear.weight" in state else None,
+        width=extent("model.conv1.weight"),
+        hidden=extent("projector.linear_1.weight"),
+        projection=extent("projector.linear_2.weight"),
+        classes=extent("linear.weight") if "linear.weight" in state else None,
         mean=mean,
         std=std,
     )
@@ -134,7 +147,7 @@ def read(path, kind):
     with safe_open(path, framework="pt") as file:
         meta = file.metadata() or {}
         if meta.get("format") != "rocl" or meta.get("kind") != kind:
-            raise ValueError(f"{path} is no {kind} checkpoint of rocl; give a file that rocl wrote")
+            raise Refusal(f"{path} is no {kind} checkpoint of rocl; give a file that rocl wrote")
         # The rest is for continuing the run.
         names = [name for name in file.keys() if not name.startswith(("optimizer/", "run/"))]
         return {name.replace("/", ".", 1): file.get_tensor(name) for name in names}, meta
@@ -142,19 +155,71 @@ def read(path, kind):
 
 def normalization(meta):
     """What images are normalised by, `{"mean": ..., "std": ...}` or empty: an import states it by itself, a run in its recipe."""
-    if "normalization" in meta:
-        return json.loads(meta["normalization"])
-    return json.loads(meta["recipe"])["network"].get("normalization") or {}
+    try:
+        if "normalization" in meta:
+            return normalization_of(json.loads(meta["normalization"]))
+        stated = json.loads(meta["recipe"])["network"].get("normalization")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Refusal("the checkpoint's metadata has no readable recipe or normalization; give a file that rocl wrote") from error
+    return {} if stated is None else normalization_of(stated)
+
+
+def normalization_of(stated):
+    """`stated`, if it is three means and three standard deviations that the engine takes."""
+
+    def three(key, least, most):
+        # Not a boolean, which is a number in Python; and NaN is in no range.
+        numbers = stated[key]
+        return isinstance(numbers, list) and len(numbers) == 3 and all(type(n) in (int, float) and least <= n <= most for n in numbers)
+
+    if not isinstance(stated, dict) or set(stated) != {"mean", "std"}:
+        raise Refusal("a normalization is a mean and a std, and nothing else; give both, of three numbers each")
+    if not three("mean", -MOST_MEAN, MOST_MEAN):
+        raise Refusal(f"the mean has to be three numbers of at most {MOST_MEAN:g}; give those that the images had subtracted")
+    if not three("std", LEAST_STD, MOST_STD):
+        raise Refusal(f"the std has to be three numbers from {LEAST_STD} to {MOST_STD:g}; give those that the images were divided by")
+    return stated
 
 
 def load(checkpoint, head=None):
     """The network of a checkpoint (and of a linear head), in evaluation mode. Every tensor must be there, and none besides."""
+    return load_with_normalization(checkpoint, head)[0]
+
+
+def load_with_normalization(checkpoint, head):
     state, meta = read(checkpoint, "pretrain")
     if head:
         state |= read(head, "linear_head")[0]
-    network = network_for(state, **normalization(meta))
+    stated = normalization(meta)
+    network = network_for(state, **stated)
     network.load_state_dict(state, strict=True)
-    return network.eval()
+    return network.eval(), stated
+
+
+def export(arguments):
+    """Writes the state dict: bare, or where images are normalised beside what by, so that nobody uses one without the other."""
+    files = " and ".join(filter(None, (arguments.checkpoint, arguments.head)))
+    try:
+        network, stated = load_with_normalization(arguments.checkpoint, arguments.head)
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"{files} cannot be read ({in_a_line(error)}); check the path, or give a file that rocl wrote") from error
+    except KeyError as error:
+        raise Refusal(f"{files} cannot be loaded (there is no {error.args[0]}); give a file that rocl wrote") from error
+    except (ValueError, RuntimeError) as error:
+        raise Refusal(f"{files} cannot be loaded ({in_a_line(error)}); give files that rocl wrote of one network") from error
+    content = network.state_dict()
+    if stated:
+        content = {"state_dict": content, "normalization": stated}
+        flags = " ".join(f"--{name} {' '.join(map(str, stated[name]))}" for name in ("mean", "std"))
+        print(f"note: the model's images are normalised, by {flags}; the file has that under `normalization`", file=sys.stderr)
+    try:
+        torch.save(content, arguments.out)
+    except (OSError, RuntimeError) as error:
+        raise Refusal(f"{arguments.out} cannot be written ({in_a_line(error)}); choose another file") from error
+
+
+def in_a_line(error):
+    return textwrap.shorten(str(error), 300)
 
 
 def main():
@@ -162,15 +227,10 @@ def main():
     parser.add_argument("checkpoint", help="from `rocl pretrain`")
     parser.add_argument("--head", help="from `rocl linear-eval`")
     parser.add_argument("out", help="the file to write, for torch.load")
-    arguments = parser.parse_args()
     try:
-        network = load(arguments.checkpoint, arguments.head)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        sys.exit(f"error: {arguments.checkpoint} cannot be loaded ({error})")
-    try:
-        torch.save(network.state_dict(), arguments.out)
-    except (OSError, RuntimeError) as error:
-        sys.exit(f"error: {arguments.out} cannot be written ({str(error).splitlines()[0]})")
+        export(parser.parse_args())
+    except Refusal as refusal:
+        sys.exit(f"error: {refusal}")
 
 
 if __name__ == "__main__":

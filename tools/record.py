@@ -47,10 +47,13 @@ class Authors:
             sys.modules |= {"diffdist": package, "diffdist.functional": functional}
         # They send tensors to the GPU by name.
         torch.Tensor.cuda = lambda tensor, *_, **__: tensor
-        import attack_lib
-        import loss
-        import model_loader
-        from models.projector import Projector
+        try:
+            import attack_lib
+            import loss
+            import model_loader
+            from models.projector import Projector
+        except ImportError as error:
+            sys.exit(f"error: {source} cannot be imported ({error}); give the whole src folder, and install tools/requirements.txt")
 
         self.attacks, self.loss, self.model_loader, self.projector = attack_lib, loss, model_loader, Projector
 

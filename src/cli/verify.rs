@@ -2,8 +2,8 @@
 
 use super::common::Computing;
 use super::output::{print, print_json};
-use super::precision::in_precision;
-use crate::recipe::verify::{Recording, Row, Subject, Tolerances, absent, verify};
+use super::precision::{Precision, in_precision};
+use crate::recipe::verify::{Coverage, Recording, Row, Subject, Tolerances, absent, verify};
 use crate::report::table::Table;
 use crate::{Error, Result};
 use std::path::PathBuf;
@@ -41,8 +41,13 @@ struct Report<'a> {
 /// Verifies the engine.
 ///
 /// # Errors
-/// [`Error::File`] for an unusable recording; [`Error::Numeric`] when a quantity is further off than allowed.
+/// [`Error::Usage`] for a precision without tolerances; [`Error::File`] for an unusable recording; [`Error::Numeric`] when a quantity is
+/// further off than allowed.
 pub fn run(args: Args) -> Result<()> {
+    if args.computing.precision() == Precision::Tf32 {
+        let message = "--precision tf32 has no tolerances, and those of fp32 are too narrow for it; choose fp32, fp16 or bf16";
+        return Err(Error::Usage(message.to_owned()));
+    }
     let device = args.computing.device()?;
     let recording = Recording::open(&args.recording)?;
     let architecture = recording.recipe()?.network.architecture;
@@ -60,8 +65,7 @@ pub fn run(args: Args) -> Result<()> {
         for row in &rows {
             let verdict = if row.passed { "ok" } else { "FAILS" };
             let (found, allowed) = (format!("{:.1e}", row.found), format!("{:e}", row.allowed));
-            let tensor = row.tensor.as_deref().unwrap_or_default();
-            table.row([row.name.as_str(), row.measure.name(), &found, &allowed, verdict, tensor]);
+            table.row([row.name.as_str(), row.measure.name(), &found, &allowed, verdict, &of(row)]);
         }
         print(table.to_string().trim_end())?;
         if !absent.is_empty() {
@@ -75,4 +79,11 @@ pub fn run(args: Args) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Which tensor the worst error is of, and how much of a quantity the row goes over.
+fn of(row: &Row) -> String {
+    let coverage = row.coverage.map(|Coverage { compared, of, unit }| format!("{compared} of {of} {unit}"));
+    let parts: Vec<String> = row.tensor.iter().cloned().chain(coverage).collect();
+    parts.join(", ")
 }

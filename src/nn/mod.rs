@@ -4,7 +4,7 @@
 //! [`Inference`] its inference form (running statistics, in general folded into the convolutions; only the images have a gradient): the form
 //! attacks run on, with a copy of the network's [`Parameters`].
 
-mod batch_norm;
+pub(crate) mod batch_norm;
 mod classifier;
 mod conv;
 mod image_input;

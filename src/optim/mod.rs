@@ -10,6 +10,9 @@ use crate::nn::Parameters;
 use crate::ops::{self, AdamWSettings, LarsSettings, LarsWorkspace, SgdSettings};
 use crate::{Device, Result, Tensor};
 
+/// Added to the denominator of LARS's trust ratio.
+pub const LARS_EPSILON: f64 = 1e-8;
+
 /// An optimiser with its state. Learning rates and the step counter are read from device memory, so that a captured step stays valid.
 pub struct Optimizer<R: Real> {
     rule: Rule<R>,
@@ -27,7 +30,7 @@ impl<R: Real> Optimizer<R> {
     pub fn new<T: Element<Real = R>>(device: &Device, parameters: &Parameters<T>, settings: &OptimizerSettings) -> Result<Self> {
         let rule = match *settings {
             OptimizerSettings::Lars { momentum, weight_decay, trust, .. } => {
-                let lars = LarsSettings { trust, momentum, weight_decay, epsilon: 1e-8 };
+                let lars = LarsSettings { trust, momentum, weight_decay, epsilon: LARS_EPSILON };
                 Rule::Lars(lars, LarsWorkspace::new(device, parameters.table())?)
             }
             OptimizerSettings::Sgd { momentum, weight_decay, .. } => Rule::Sgd(SgdSettings { momentum, weight_decay }),

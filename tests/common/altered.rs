@@ -37,6 +37,12 @@ impl Altered {
         self
     }
 
+    /// Without metadata.
+    pub fn without_settings(mut self) -> Self {
+        self.settings.clear();
+        self
+    }
+
     /// With a tensor, which may be there already.
     pub fn with(mut self, name: &str, shape: &[usize], values: &[f32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();

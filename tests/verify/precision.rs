@@ -43,6 +43,7 @@ fn class(name: &str, measure: &str) -> Class {
         ("worst_step", _) => Class::StepPixels,
         ("median_image", _) => Class::Pixels,
         ("worst_image", _) => Class::WorstPixels,
+        ("gain", _) => Class::Gain,
         ("worst", "loss") if group != "attack" => Class::CrossEntropy,
         (_, "loss" | "adv_loss" | "simloss") => Class::Loss,
         ("relative_l2", _) => Class::Forward,

@@ -74,6 +74,11 @@ fn tensors_of_another_shape_are_refused() {
     ] {
         refused(small().zeros(name, shape), &format!("has `{name}` of shape {shape:?} where ["));
     }
+    for shape in [&[0][..], &[], &[65_537], &[huge, 0], &[1 << 62, 0], &[4_000_000_000, 0, 3, 3]] {
+        let expected = format!("has `init/linear/bias` of shape {shape:?} where one of 1 to 65536 classes is needed");
+        refused(small().zeros("init/linear/bias", shape), &expected);
+    }
+    refused(small().zeros("init/linear/bias", &[11]), "has `init/linear/weight` of shape [10, 16] where [11, 16] is needed");
     refused(small().reshaped("init/model/conv1.weight", &[2, 27]), "where [2, 3, 3, 3] is needed");
     // Known before anything is allocated for a network of that width.
     refused(small().zeros("init/model/conv1.weight", &[4096, 3, 3, 3]), "where [4096] is needed");
@@ -99,8 +104,22 @@ fn numbers_that_cannot_be_meant_are_refused_by_their_name_in_the_file() {
     ] {
         refused(small().set(key, value), expected);
     }
+    refused(small().set("lr", "1e308"), "`lr` in its metadata is 1e308, but must be");
     refused(small().zeros("in/x1", &[0]), "the first extent of `in/x1` is 0");
     refused(small().zeros("init/projector/linear_1.weight", &[0]), "the first extent of `init/projector/linear_1.weight` is 0");
+}
+
+/// What no recipe sets, so that nothing could be replayed with it. It need not be stated.
+#[test]
+fn settings_that_the_engine_has_not_are_refused() {
+    for (key, value, expected) in [
+        ("bn_eps", "1e-3", "states `bn_eps` as `1e-3`, but the engine has 1e-5"),
+        ("bn_momentum", "0.01", "states `bn_momentum` as `0.01`, but the engine has 1e-1"),
+        ("lars_eps", "nan", "states `lars_eps` as `nan`, but the engine has 1e-8"),
+        ("lars_eps", "x", "states `lars_eps` as `x`, which is not a number"),
+    ] {
+        refused(small().set(key, value), expected);
+    }
 }
 
 #[test]
@@ -124,6 +143,8 @@ fn a_companion_of_another_recording_is_refused() {
         (small().set("width", "8"), "states `width`"),
         (small().zeros("eval/x1/feat", &[2, 64]), "has `eval/x1/feat` of shape [2, 64] where the recording has [2, 16]"),
         (small().zeros("step1/adv_loss", &[1]), "has `step1/adv_loss` of shape [1]"),
+        (small().without_settings(), "does not state `alpha` in its metadata"),
+        (small().changed("eval/x1/feat", |_, _| f32::NAN), "has values that are not finite in `eval/x1/feat`"),
     ] {
         other.save(&beside);
         let message = message(&path);

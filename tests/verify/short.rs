@@ -1,8 +1,8 @@
 //! Recordings in which a part is wrong: the engine must be found to differ from them, there and nowhere else.
 
 use super::common::{self, altered::Altered};
-use super::{RESNET18, TWO_STEPS, rows};
-use rocl::recipe::verify::{Recording, Row, Subject};
+use super::{RESNET18, TWO_STEPS, committed, rows};
+use rocl::recipe::verify::{Measure, Recording, Row, Subject};
 
 fn altered(name: &str, alter: impl FnOnce(Altered) -> Altered) -> Vec<Row> {
     let folder = tempfile::tempdir().unwrap();
@@ -45,14 +45,57 @@ fn a_single_image_that_is_another_is_found() {
         RESNET18,
         "pgd20/x_final",
         last(3 * image),
-        &["pgd20/x_final, pixels, worst image", "pgd20/logits_adv, relative L2"],
+        &["pgd20/x_final, pixels, worst image", "pgd20/x_final, loss gained, worst image", "pgd20/logits_adv, relative L2"],
     );
-    found_in(TWO_STEPS, "pgd20rs/x_final", last(image), &["pgd20rs/x_final, pixels, worst image"]);
+    let expected = ["pgd20rs/x_final, pixels, worst image", "pgd20rs/x_final, loss gained, worst image"];
+    found_in(TWO_STEPS, "pgd20rs/x_final", last(image), &expected);
     let rows = altered(RESNET18, |recording| recording.changed("attack/x_traj", last((8 * 4 - 1) * image)));
     for measure in ["pixels, worst step", "pixels, recorded gradients", "pixels, worst image"] {
         let row = rows.iter().find(|row| row.name == "attack/x_traj" && row.measure.name() == measure).unwrap();
         assert!(!row.passed, "{measure}");
     }
+}
+
+/// An image within the ball may differ in fewer pixels than a flip changes; but it is no adversary.
+#[test]
+fn an_image_that_is_no_adversary_is_found_by_its_loss() {
+    const EPSILON: f32 = 0.0314;
+    let clean = |name: &str| committed(name).get("in/x1").unwrap().values.clone();
+    // A hash of the index, so that the signs have nothing to do with a gradient.
+    let sign = |i: usize| if (i as u32).wrapping_mul(2_654_435_761) & (1 << 20) == 0 { 1.0 } else { -1.0 };
+    // `stack` images go before the adversary's.
+    for (name, tensor, stack) in
+        [(RESNET18, "pgd20/x_final", 0), (TWO_STEPS, "pgd20rs/x_final", 0), (RESNET18, "attack/x_traj", 7), (TWO_STEPS, "attack/x_traj", 2)]
+    {
+        let clean = clean(name);
+        let first = (stack + 1) * clean.len() - 3 * 32 * 32;
+        for step in [0.0, EPSILON] {
+            let changed = |i: usize, value: f32| match i {
+                i if i < first => value,
+                i => (clean[i - stack * clean.len()] as f32 + step * sign(i)).clamp(0.0, 1.0),
+            };
+            let rows = altered(name, |recording| recording.changed(tensor, changed));
+            let row = rows.iter().find(|row| row.name == tensor && row.measure == Measure::Gain).unwrap();
+            assert!(!row.passed, "{name}, {tensor}, step {step}: {:.1e}", row.found);
+        }
+    }
+}
+
+/// What a recording leaves out is told.
+#[test]
+fn rows_say_what_they_go_over() {
+    let rows = altered(RESNET18, |recording| recording.only(|name| name != "step1/grad/model/bn1.weight"));
+    let coverage = |name: &str| {
+        let row = rows.iter().find(|row| row.name == name && row.measure == Measure::Worst).unwrap();
+        row.coverage.map(|coverage| (coverage.compared, coverage.of, coverage.unit))
+    };
+    // The recorder left filters of more than 1024 elements out of the gradients.
+    assert_eq!(coverage("step1/grad"), Some((48, 64, "tensors")));
+    assert_eq!(coverage("step1/adaptive_lr"), Some((64, 64, "tensors")));
+    assert_eq!(coverage("step1/bn_after"), Some((40, 40, "tensors")));
+    assert_eq!(coverage("attack/loss"), Some((7, 7, "steps")));
+    assert_eq!(coverage("pgd20/loss"), Some((1, 20, "steps")));
+    assert_eq!(coverage("pgd20/grad0"), None);
 }
 
 /// One pixel of one step.

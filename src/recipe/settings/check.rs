@@ -1,6 +1,6 @@
 //! The permitted range of every setting.
 
-use std::fmt::Display;
+use std::fmt::{Display, LowerExp};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
 
@@ -122,7 +122,7 @@ fn above(low: f64, high: f64) -> (Bound<f64>, Bound<f64>) {
     (Excluded(low), Included(high))
 }
 
-fn within<T: PartialOrd + Display>(key: &str, value: T, range: impl RangeBounds<T>) -> Result<()> {
+fn within<T: PartialOrd + Display + LowerExp>(key: &str, value: T, range: impl RangeBounds<T>) -> Result<()> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -136,5 +136,11 @@ fn within<T: PartialOrd + Display>(key: &str, value: T, range: impl RangeBounds<
         Excluded(high) => format!(" and below {high}"),
         Unbounded => String::new(),
     };
-    Err(Error::Usage(format!("{key} is {value}, but must be {low}{high}")))
+    Err(Error::Usage(format!("{key} is {}, but must be {low}{high}", readable(&value))))
+}
+
+/// In full, unless nobody would read so many digits.
+fn readable(value: &(impl Display + LowerExp)) -> String {
+    let digits = value.to_string();
+    if digits.len() <= 20 { digits } else { format!("{value:e}") }
 }

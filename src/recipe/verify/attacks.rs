@@ -1,4 +1,4 @@
-//! What the comparisons of both attacks have in common: gradients at recorded images, and pixels.
+//! What the comparisons of both attacks have in common: gradients at recorded images, and single steps from them.
 
 use super::recording::native;
 use super::row::{Class, Measure, Row, median};
@@ -15,8 +15,8 @@ pub(super) enum Points<'a> {
     First(&'a str),
 }
 
-/// Loss and gradient at recorded images, so that one step's deviation does not carry over to the next: the loss in a row, the gradient in
-/// two. The recorded loss is `weight` times that of the objective; `steps` of them were recorded.
+/// Loss and gradient at recorded images, so that one step's deviation does not carry over to the next: the loss in a row, the
+/// gradient in two. The recorded loss is `weight` times that of the objective; `steps` of them were recorded.
 pub(super) fn teacher_forced<T: Element>(
     session: &Session<T>,
     prefix: &str,
@@ -60,7 +60,7 @@ pub(super) fn teacher_forced<T: Element>(
         rows.push(tolerances.judge(loss, Measure::Worst, class, worst));
     }
     rows.extend(gradient_rows(session, &gradient, &gradient_errors));
-    Ok(rows)
+    Ok(rows.into_iter().map(|row| row.over(compared, steps, "steps")).collect())
 }
 
 /// The errors of gradients at several steps or images.
@@ -81,27 +81,6 @@ pub(super) fn by_image<T: Element>(session: &Session<T>, name: &str, found: &[f6
     let error = |at: usize| nearest(&found[at..at + image], truths.iter().map(|truth| truth[at..at + image].to_vec()));
     let errors: Vec<f64> = (0..batch).map(|index| error(index * image)).collect();
     Ok(gradient_rows(session, name, &errors))
-}
-
-/// A free-running adversary, by the fraction of its pixels that went another way: in the median image, and in the worst.
-pub(super) fn adversary<T: Element>(
-    session: &Session<T>,
-    name: &str,
-    x: &Tensor<T::Real>,
-    expected: &[f64],
-    step_size: f64,
-) -> Result<Vec<Row>> {
-    let image = x.len() / session.batch();
-    let found = widened(x)?;
-    let pairs = found.chunks(image).zip(expected.chunks(image));
-    let mut fractions: Vec<f64> = pairs.map(|(found, expected)| differing(found, expected, step_size)).collect();
-    fractions.sort_by(f64::total_cmp);
-    // The lower of two medians: of four images, two may have met a flip.
-    let (median, worst) = (fractions[(fractions.len() - 1) / 2], fractions[fractions.len() - 1]);
-    Ok(vec![
-        session.tolerances.judge(name, Measure::MedianImage, Class::Pixels, median),
-        session.tolerances.judge(name, Measure::WorstImage, Class::WorstPixels, worst),
-    ])
 }
 
 /// One step of the attack from each recorded image, held against the next recorded one: the signs of all gradients.

@@ -1,9 +1,9 @@
 //! PGD-20 on the cross-entropy of the linear head: `pgd20/…`, and `pgd20rs/…` from a random start.
 
-use super::attacks::{Points, adversary, by_image, single_steps, teacher_forced};
+use super::attacks::{Points, by_image, single_steps, teacher_forced};
 use super::recording::upload;
 use super::row::{Class, Row};
-use super::{Session, widened};
+use super::{Session, adversary, widened};
 use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, LinfPgd, Objective};
 use crate::element::{Element, Real};
 use crate::{Result, Tensor, ops};
@@ -79,7 +79,7 @@ impl<T: Element> Attacked<'_, T> {
         let expected = recording.batch(name, batch)?;
         let x = Tensor::zeros(device, self.clean.shape())?;
         self.attack.perturb(&self.clean, &mut self.objective, &x)?;
-        let mut rows = adversary(self.session, name, &x, &expected, self.step_size)?;
+        let mut rows = adversary::rows(self.session, name, &mut self.objective, &x, &expected, self.step_size)?;
         let features = self.session.model.encoder().forward(&upload(device, batch, &expected)?)?;
         rows.extend(self.session.row("pgd20/logits_adv", Class::Forward, &widened(&self.session.head.forward(&features)?)?)?);
         Ok(rows)
@@ -106,7 +106,8 @@ impl<T: Element> Attacked<'_, T> {
             for _ in 0..STEPS {
                 self.attack.step(&self.clean, &mut self.objective, &x)?;
             }
-            rows.extend(adversary(self.session, last, &x, &recording.batch(last, batch)?, self.step_size)?);
+            let expected = recording.batch(last, batch)?;
+            rows.extend(adversary::rows(self.session, last, &mut self.objective, &x, &expected, self.step_size)?);
         }
         Ok(rows)
     }

@@ -1,9 +1,9 @@
 //! The instance-wise attack of pretraining: `attack/…`.
 
-use super::attacks::{Points, adversary, differing, single_steps, teacher_forced};
+use super::attacks::{Points, differing, single_steps, teacher_forced};
 use super::recording::{native, upload};
 use super::row::{Class, Measure, Row};
-use super::{Session, widened};
+use super::{Session, adversary, widened};
 use crate::attack::{LinfPgd, Objective};
 use crate::element::{Element, Real};
 use crate::{Device, Result, Tensor};
@@ -30,7 +30,8 @@ pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     let clean = recording.images::<T::Real>(device, "in/x1", batch)?;
     let x = Tensor::zeros(device, clean.shape())?;
     session.losses.attack.perturb(&clean, &mut objective, &x)?;
-    rows.extend(adversary(session, TRAJECTORY, &x, &native(&recording.entry(TRAJECTORY, steps)?), step_size)?);
+    let expected = native(&recording.entry(TRAJECTORY, steps)?);
+    rows.extend(adversary::rows(session, TRAJECTORY, &mut objective, &x, &expected, step_size)?);
     Ok(rows)
 }
 

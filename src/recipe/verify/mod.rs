@@ -1,6 +1,7 @@
 //! Replays a recording of the authors' implementation and says, quantity by quantity, how far this engine is from it.
 
 mod absent;
+mod adversary;
 mod attacks;
 mod classifier;
 mod forward;
@@ -13,7 +14,7 @@ mod step;
 
 pub use absent::absent;
 pub use recording::{Recorded, Recording};
-pub use row::{Class, Measure, Row, Tolerances, median, relative_l2};
+pub use row::{Class, Coverage, Measure, Row, Tolerances, median, relative_l2};
 pub use step::{Stage, StepBy};
 
 use crate::data::Dataset;
@@ -45,7 +46,8 @@ impl<T: Element> Default for Subject<'_, T> {
     }
 }
 
-/// Compares everything the recording holds, a row or two for each quantity. What a recording leaves out has no row; [`absent`] lists it.
+/// Compares everything the recording holds, a row or more for each quantity. What a recording leaves out has no row, which
+/// [`absent`] lists, or a smaller [`Coverage`].
 ///
 /// # Errors
 /// [`Error::File`](crate::Error::File) when the recording is not whole, or there is nothing in it to compare with.
@@ -95,8 +97,8 @@ impl<'a, T: Element> Session<'a, T> {
         recording.load(run.network())?;
         let model = Attacked::new(device, &recipe, run.network())?;
         model.copy_from(run.network())?;
-        let classes = recording.get("init/linear/bias")?.entries();
-        let head = Classifier::new(device, recipe.topology().features, classes, batch, 0)?;
+        let (classes, features) = (recording.classes()?, recipe.topology().features);
+        let head = Classifier::new(device, features, classes, batch, 0)?;
         for spec in head.parameters().specs() {
             let recorded = recording.expect(&format!("init/{}", spec.name.replace('.', "/")), &oihw(&spec.dims))?;
             head.parameters().get(&spec.name)?.value.write(&reals::<T::Real>(&recorded.values))?;

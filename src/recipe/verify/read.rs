@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
 /// The tensors of `NAME_f64.safetensors` beside `path`; none where there is no such file.
 ///
 /// # Errors
-/// [`Error::File`] when it is of another recording than `contents`: another setting, or another shape.
+/// [`Error::File`] when it is of another recording than `contents` (another setting, or another shape), or not finite.
 pub(super) fn read_companion(path: &Path, (settings, tensors): &Contents) -> Result<BTreeMap<String, Recorded>> {
     let companion = companion_of(path);
     if !companion.exists() {
@@ -50,12 +50,17 @@ pub(super) fn read_companion(path: &Path, (settings, tensors): &Contents) -> Res
         let message = format!("{what}, so it is no companion of {}; record both together, or move it away", path.display());
         Err(Error::file(&companion, message))
     };
-    for (key, theirs) in its_settings.iter().filter(|(key, _)| !MAY_DIFFER.contains(&key.as_str())) {
-        if let Some(ours) = settings.get(key).filter(|ours| *ours != theirs) {
-            return refuse(format!("states `{key}` as `{theirs}` where the recording has `{ours}`"));
+    for (key, ours) in settings.iter().filter(|(key, _)| !MAY_DIFFER.contains(&key.as_str())) {
+        match its_settings.get(key) {
+            Some(theirs) if theirs == ours => {}
+            Some(theirs) => return refuse(format!("states `{key}` as `{theirs}` where the recording has `{ours}`")),
+            None => return refuse(format!("does not state `{key}` in its metadata")),
         }
     }
     for (name, theirs) in &its_tensors {
+        if theirs.values.iter().any(|value| !value.is_finite()) {
+            return refuse(format!("has values that are not finite in `{name}`"));
+        }
         if let Some(ours) = tensors.get(name).filter(|ours| !theirs.begins(ours, name)) {
             return refuse(format!("has `{name}` of shape {:?} where the recording has {:?}", theirs.shape, ours.shape));
         }

@@ -1,9 +1,9 @@
 //! The recipe of a recorded run: sizes from the tensors, hyper-parameters from the metadata.
 
 use super::recording::{Recording, oihw};
-use crate::nn::MODEL;
-use crate::optim::OptimizerSettings;
+use crate::nn::{MODEL, batch_norm};
 use crate::optim::schedule::Schedule;
+use crate::optim::{LARS_EPSILON, OptimizerSettings};
 use crate::recipe::Recipe;
 use crate::recipe::settings::{Architecture, Number};
 use crate::{Error, Result};
@@ -26,12 +26,20 @@ const SOURCES: [(&str, &str); 13] = [
     ("optimizer.trust", "`lars_trust` in its metadata"),
 ];
 
+/// What a recipe does not set: where a recording states it, it has to be the engine's.
+const FIXED: [(&str, f64); 3] =
+    [("bn_eps", batch_norm::EPSILON), ("bn_momentum", batch_norm::MOMENTUM), ("lars_eps", LARS_EPSILON)];
+
+/// A head of more classes would outgrow the kernels' 32-bit sizes.
+const MOST_CLASSES: usize = 1 << 16;
+
 impl Recording {
     /// The recipe that was recorded.
     ///
-    /// # Errors
-    /// [`Error::File`] when a setting is missing or cannot be meant, or the tensors are not of one network and one batch of images.
+    /// # Errors [`Error::File`] when a setting is missing or cannot be meant, or the tensors are not of one network and one batch
+    /// of images.
     pub fn recipe(&self) -> Result<Recipe> {
+        self.check_fixed()?;
         let size = |name: &str| -> Result<u32> { Ok(u32::try_from(self.get(name)?.entries()).unwrap_or(u32::MAX)) };
         let mut recipe = Recipe::load("reference@1")?;
         recipe.name = "recorded".to_owned();
@@ -60,10 +68,39 @@ impl Recording {
         for spec in recipe.topology().parameters(MODEL) {
             self.expect(&format!("init/{}", spec.name), &oihw(&spec.dims))?;
         }
+        let classes = self.classes()?;
+        self.expect("init/linear/weight", &[classes, recipe.topology().features])?;
         for view in ["in/x1", "in/x2"] {
             self.expect(view, &[recipe.train.batch_size as usize, 3, 32, 32])?;
         }
         Ok(recipe)
+    }
+
+    /// The number of classes of the recorded head.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is no head, or it has none or too many.
+    pub fn classes(&self) -> Result<usize> {
+        let bias = self.get("init/linear/bias")?;
+        match bias.shape[..] {
+            [classes @ 1..=MOST_CLASSES] => Ok(classes),
+            _ => Err(self.refuse(format!(
+                "has `init/linear/bias` of shape {:?} where one of 1 to {MOST_CLASSES} classes is needed; record it again",
+                bias.shape
+            ))),
+        }
+    }
+
+    fn check_fixed(&self) -> Result<()> {
+        for (key, value) in FIXED {
+            if self.states(key) && self.number(key)? != value {
+                let stated = self.setting(key)?;
+                return Err(
+                    self.refuse(format!("states `{key}` as `{stated}`, but the engine has {value:e}; record it with that"))
+                );
+            }
+        }
+        Ok(())
     }
 
     fn number(&self, key: &str) -> Result<f64> {

@@ -1,4 +1,5 @@
-//! A recording of the reference implementation: named tensors and the settings they were recorded with. `docs/verify.md` has the format.
+//! A recording of the reference implementation: named tensors and the settings they were recorded with. `docs/verify.md` has the
+//! format.
 
 use super::read::{read, read_companion};
 use crate::element::{Element, Real};
@@ -94,7 +95,8 @@ impl Recording {
         Ok(std::iter::once(self.get(name)?).chain(self.exact.get(name)).collect())
     }
 
-    /// By how much `after` was recorded to differ from `before`: in f32, and in f64 where that was recorded too. In this engine's layout.
+    /// By how much `after` was recorded to differ from `before`: in f32, and in f64 where that was recorded too. In this engine's
+    /// layout.
     pub fn changes(&self, before: &str, after: &str) -> Result<Vec<Vec<f64>>> {
         let recorded = self.get(before)?;
         let change = |after: &Recorded, before: &Recorded| -> Vec<f64> {
@@ -137,12 +139,17 @@ impl Recording {
         let recorded = &self.expect("in/y", &[batch])?.values;
         if let Some(label) = recorded.iter().find(|&&y| !(y.fract() == 0.0 && (0.0..classes as f64).contains(&y))) {
             return Err(self.refuse(format!(
-                "has a label {label} in `in/y`, but the head has classes 0 to {}; record it again",
+                "has a label {label:?} in `in/y`, but the head has classes 0 to {}; record it again",
                 classes - 1
             )));
         }
         let labels: Vec<i32> = recorded.iter().map(|&y| y as i32).collect();
         Tensor::from_slice(device, [batch], &labels)
+    }
+
+    /// Whether the metadata has that setting.
+    pub fn states(&self, key: &str) -> bool {
+        self.settings.contains_key(key)
     }
 
     /// A setting of the run that was recorded, as it was written.

@@ -10,16 +10,20 @@ use serde::Serialize;
 pub enum Measure {
     /// |found − recorded|₂ / |recorded|₂, against the nearer of the f32 and the f64 recording.
     RelativeL2,
-    /// The median of relative errors over tensors or steps.
+    /// The median of relative errors over tensors, steps or images.
     Median,
-    /// The largest of relative errors over tensors or steps.
+    /// The largest of relative errors over tensors, steps or images.
     Worst,
-    /// The fraction of pixels that differ by more than half a step of the attack, in the median image: where a ReLU of one image falls on
-    /// its other side, that image's adversary goes its own way and the others' do not.
+    /// The fraction of pixels that differ by more than half a step of the attack, in the median image: where a ReLU of one image
+    /// falls on its other side, that image's adversary goes its own way and the others' do not.
     MedianImage,
     /// The same in the image where it is largest.
     WorstImage,
-    /// The largest fraction of pixels that differ by more than half a step, over the steps of an attack each begun at the recorded image.
+    /// The largest relative error, over the images, of the loss that an image's adversary gains over the clean image. An
+    /// adversary that went its own way is as strong all the same.
+    Gain,
+    /// The largest fraction of pixels that differ by more than half a step, over the steps of an attack each begun at the
+    /// recorded image.
     WorstStep,
     /// The same of an attack that is given the recorded gradients, so that it has to take the recorded way.
     RecordedGradients,
@@ -34,6 +38,7 @@ impl Measure {
             Self::Worst => "worst relative L2",
             Self::MedianImage => "pixels, median image",
             Self::WorstImage => "pixels, worst image",
+            Self::Gain => "loss gained, worst image",
             Self::WorstStep => "pixels, worst step",
             Self::RecordedGradients => "pixels, recorded gradients",
         }
@@ -66,6 +71,8 @@ pub enum Class {
     Pixels,
     /// Pixels of a free-running adversary, in the worst image.
     WorstPixels,
+    /// The loss that a free-running adversary gains, in the worst image.
+    Gain,
     /// What follows from the parameters' gradients (they themselves, LARS's scales, momentum), in the median over parameters.
     Gradient,
     /// The same of any one parameter.
@@ -74,6 +81,17 @@ pub enum Class {
     Update,
     /// The same of any one parameter.
     ParameterUpdate,
+}
+
+/// How much of a quantity a row goes over: a recording may leave tensors out, or steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// How many were recorded, and so compared.
+    pub compared: usize,
+    /// How many there are.
+    pub of: usize,
+    /// What is counted, in the plural.
+    pub unit: &'static str,
 }
 
 /// One line of the report.
@@ -87,6 +105,8 @@ pub struct Row {
     pub class: Class,
     /// Which of several tensors the error is that of, where the worst is taken over tensors with names.
     pub tensor: Option<String>,
+    /// Over how many tensors or steps the median or the worst is taken.
+    pub coverage: Option<Coverage>,
     /// The error found; infinite where numbers are not finite or a shape is another. JSON has `null` for infinity.
     pub found: f64,
     /// The error allowed.
@@ -95,18 +115,25 @@ pub struct Row {
     pub passed: bool,
 }
 
+impl Row {
+    /// With what it goes over.
+    pub fn over(self, compared: usize, of: usize, unit: &'static str) -> Self {
+        Self { coverage: Some(Coverage { compared, of, unit }), ..self }
+    }
+}
+
 /// The errors allowed, by [`Class`].
 ///
-/// Those of f32 come from PyTorch's own distance between f32 and f64 on these recordings: 1e-7 to 5e-7 forward and for the attack's
-/// gradient, up to 1.2e-5 for a parameter's. A ReLU whose input is within rounding of zero may fall on either side, and one flipped mask
-/// bit moves a gradient by 1e-4 to 6e-3; so medians are held tightly and single tensors only to where they still tell a wrong ingredient
-/// (leaving out the regulariser moves all by 2e-3). An update is 2e-4 of the parameter under LARS, so that storing the result in f32 is an
-/// error of 1.5e-4 of it already.
+/// Those of f32 come from PyTorch's own distance between f32 and f64 on these recordings: 1e-7 to 5e-7 forward and for the
+/// attack's gradient, up to 1.2e-5 for a parameter's. A ReLU whose input is within rounding of zero may fall on either side, and
+/// one flipped mask bit moves a gradient by 1e-4 to 6e-3; so medians are held tightly and single tensors only to where they still
+/// tell a wrong ingredient (leaving out the regulariser moves all by 2e-3). An update is 2e-4 of the parameter under LARS, so
+/// that storing the result in f32 is an error of 1.5e-4 of it already.
 ///
 /// Those of 16 bits are at most twice the error that PyTorch's autocast has on recordings of width 8 and, of ResNet-50, 4
-/// (`tools/plain_precision.py`; its figures are in `tests/golden`): the rule by which FlashAttention (Dao et al. 2022) is tested. An error grows
-/// with depth, so ResNet-18 and ResNet-50 have their own. Errors of gradients stay below 1, which a gradient of zero has, though the rule would allow more
-/// in places. What no 16-bit number enters has the tolerance of f32.
+/// (`tools/plain_precision.py`; its figures are in `tests/golden`): the rule by which FlashAttention (Dao et al. 2022) is tested.
+/// An error grows with depth, so ResNet-18 and ResNet-50 have their own. Errors of gradients stay below 1, which a gradient of
+/// zero has, though the rule would allow more in places. What no 16-bit number enters has the tolerance of f32.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerances {
     exact: f64,
@@ -119,6 +146,7 @@ pub struct Tolerances {
     step_pixels: f64,
     pixels: f64,
     worst_pixels: f64,
+    gain: f64,
     gradient: f64,
     parameter: f64,
     update: f64,
@@ -138,6 +166,7 @@ impl Tolerances {
         step_pixels: 1e-2,
         pixels: 1e-3,
         worst_pixels: 0.9,
+        gain: 5e-2,
         gradient: 1e-5,
         parameter: 1e-3,
         update: 1e-3,
@@ -240,6 +269,7 @@ impl Tolerances {
             Class::StepPixels => self.step_pixels,
             Class::Pixels => self.pixels,
             Class::WorstPixels => self.worst_pixels,
+            Class::Gain => self.gain,
             Class::Gradient => self.gradient,
             Class::Parameter => self.parameter,
             Class::Update => self.update,
@@ -250,7 +280,7 @@ impl Tolerances {
     /// Judges an error; NaN is never within.
     pub fn judge(&self, name: impl Into<String>, measure: Measure, class: Class, found: f64) -> Row {
         let allowed = self.allowed(class);
-        Row { name: name.into(), measure, class, tensor: None, found, allowed, passed: found <= allowed }
+        Row { name: name.into(), measure, class, tensor: None, coverage: None, found, allowed, passed: found <= allowed }
     }
 
     /// The worst of many errors, each with the name of its tensor; none if there are none.

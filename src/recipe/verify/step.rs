@@ -137,7 +137,8 @@ impl<R: Real> Step<R> {
                 errors.push((session.error(&key, &widened(tensor)?)?, name.as_str()));
             }
         }
-        Ok(session.tolerances.worst(&format!("{}/{what}", self.prefix), Class::Statistics, errors))
+        let (compared, name) = (errors.len(), format!("{}/{what}", self.prefix));
+        Ok(session.tolerances.worst(&name, Class::Statistics, errors).map(|row| row.over(compared, statistics.len(), "tensors")))
     }
 
     /// What was found for each parameter, held against `prefix/what/…`.
@@ -172,5 +173,7 @@ impl<R: Real> Step<R> {
 fn spread<T: Element>(session: &Session<T>, name: &str, errors: &[(f64, &str)], [middle, any]: [Class; 2]) -> Vec<Row> {
     let Some(worst) = session.tolerances.worst(name, any, errors.iter().copied()) else { return Vec::new() };
     let all: Vec<f64> = errors.iter().map(|(error, _)| *error).collect();
-    vec![session.tolerances.judge(name, Measure::Median, middle, median(&all)), worst]
+    let rows = [session.tolerances.judge(name, Measure::Median, middle, median(&all)), worst];
+    let parameters = session.run.network().parameters().specs().len();
+    rows.map(|row| row.over(errors.len(), parameters, "tensors")).into()
 }
