@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Checks the engine on a machine that has a GPU but no Rust, from programs built on one that has Rust but no GPU:
 #
-#   tools/gpu_check.sh pack FILE.tar.gz                here: builds with nvcc, strips, packs
-#   tools/gpu_check.sh run FILE.tar.gz [PART] [FLAG]   there: unpacks, runs, writes gpu-check/report.json and gpu-check/status.json
+#   tools/gpu_check.sh pack FILE.tar.xz                here: builds with nvcc, strips, packs
+#   tools/gpu_check.sh run FILE.tar.xz [PART] [FLAG]   there: unpacks, runs, writes gpu-check/report.json and gpu-check/status.json
 #
 # Parts are correctness (tests, `rocl verify`), sanitizer (compute-sanitizer) and speed (`rocl bench`, the PyTorch peer); all three
 # without one. --list lists their stages, any of which can be named as well; --out, --device, --python: see `run FILE --help`.
 # `pack` takes ROCL_CUDA_ARCHS=90 for one architecture, and ROCL_SHARED for larger recordings, which go along when there is room.
-# Needed there: bash, tar, a driver, cuDNN 9 and cuBLASLt (see ROCL_CUDA_LIBS in the README).
+# Needed there: bash, tar, xz (or FILE.tar.gz, which is larger), a driver, cuDNN 9 and cuBLASLt (see ROCL_CUDA_LIBS in the README).
 set -euo pipefail
 
 # What the bundle may weigh, in MiB.
@@ -21,7 +21,7 @@ fail() {
 
 pack() {
     local out=$1 root stage messages name path size
-    [[ $out == *.tar.gz ]] || fail "$out should end in .tar.gz"
+    [[ $out == *.tar.gz || $out == *.tar.xz ]] || fail "$out should end in .tar.xz, or .tar.gz, which is larger"
     mkdir -p "$(dirname "$out")"
     out=$(realpath "$out")
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -55,20 +55,24 @@ pack() {
     if [[ -d ${ROCL_SHARED:-/nonexistent}/golden ]]; then
         mkdir -p "$stage/rocl/shared"
         cp -r "$ROCL_SHARED/golden" "$stage/rocl/shared/"
-        archive "$stage" "$stage/larger.tar.gz"
-        if (($(mebibytes "$stage/larger.tar.gz") <= limit)); then
-            mv "$stage/larger.tar.gz" "$out"
+        archive "$stage" "$stage/larger.${out##*.}"
+        if (($(mebibytes "$stage/larger.${out##*.}") <= limit)); then
+            mv "$stage/larger.${out##*.}" "$out"
         else
             echo "note: the recordings of ROCL_SHARED do not fit in as well; without them"
         fi
     fi
     size=$(mebibytes "$out")
-    ((size <= limit)) || fail "$out has $size MiB, more than $limit; set ROCL_CUDA_ARCHS to the one architecture needed"
+    ((size <= limit)) || fail "$out has $size MiB, more than $limit; pack a .tar.xz, or set ROCL_CUDA_ARCHS to the one architecture needed"
     echo "packed $out, $size MiB, from $ROCL_COMMIT"
 }
 
+# All programs hold the same kernels: xz, which looks back far enough, stores them once.
 archive() {
-    tar -C "$1" -czf "$2" rocl
+    case $2 in
+    *xz) tar -C "$1" -cf - rocl | xz -9 >"$2" ;;
+    *) tar -C "$1" -czf "$2" rocl ;;
+    esac
 }
 
 mebibytes() {
@@ -84,14 +88,14 @@ run() {
     unpacked=$(mktemp -d)
     # shellcheck disable=SC2064  # the folder of now
     trap "rm -rf '$unpacked'" EXIT
-    tar -C "$unpacked" -xzf "$file"
+    tar -C "$unpacked" -xf "$file"
     "$unpacked/rocl/bin/gpu_check" --bundle "$unpacked/rocl" "$@" || status=$?
     exit "$status"
 }
 
 case ${1:-} in
 pack | run)
-    (($# >= 2)) || fail "$1 needs a FILE.tar.gz"
+    (($# >= 2)) || fail "$1 needs a FILE.tar.xz"
     "$@"
     ;;
 *)

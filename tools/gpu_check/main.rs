@@ -58,12 +58,11 @@ fn check(args: &Args) -> Result<bool, String> {
         python: args.python.clone(),
     };
     let all = PARTS.map(|part| (part, bundle.stages(part)));
-    let wanted = |part: &str, name: &str| args.parts.is_empty() || args.parts.iter().any(|asked| asked == part || asked == name);
-    if let Some(unknown) =
-        args.parts.iter().find(|asked| all.iter().all(|(part, stages)| asked != part && stages.iter().all(|s| s.name != **asked)))
-    {
+    let is_stage = |name: &str| all.iter().any(|(_, stages)| stages.iter().any(|stage| stage.name == name));
+    if let Some(unknown) = args.parts.iter().find(|asked| !PARTS.contains(&asked.as_str()) && !is_stage(asked)) {
         return Err(format!("there is no part or stage {unknown}; parts are {}, and --list lists the stages", PARTS.join(", ")));
     }
+    let wanted = |part: &str, name: &str| args.parts.is_empty() || args.parts.iter().any(|asked| asked == part || asked == name);
     let stages: Vec<_> = all.iter().flat_map(|(part, stages)| stages.iter().filter(|stage| wanted(part, &stage.name))).collect();
     if args.list {
         stages.iter().for_each(|stage| println!("{}  (at most {} s)", stage.name, stage.limit.as_secs()));
@@ -72,7 +71,7 @@ fn check(args: &Args) -> Result<bool, String> {
     let io = |e: std::io::Error| format!("{}: {e}; name another folder by --out", bundle.out.display());
     let machine = describe(&bundle)?;
     std::fs::create_dir_all(&bundle.out).map_err(io)?;
-    let mut report = Report::open(&bundle.out, machine, now());
+    let mut report = Report::open(&bundle.out, machine, now(), is_stage);
     println!("{} stages on {}", stages.len(), report.machine.card);
     for stage in stages {
         if stage.name == "kernels" {

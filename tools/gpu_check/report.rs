@@ -37,11 +37,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report in `folder` of the same machine and programs, to be gone on with, else an empty one.
-    pub fn open(folder: &Path, machine: Machine, date: String) -> Self {
+    /// The report in `folder` of the same machine and programs, to be gone on with, else an empty one. Of stages that there are no longer,
+    /// which `is_stage` tells, nothing is kept.
+    pub fn open(folder: &Path, machine: Machine, date: String, is_stage: impl Fn(&str) -> bool) -> Self {
         let read = || serde_json::from_slice::<Self>(&std::fs::read(folder.join("report.json")).ok()?).ok();
-        let stages = read().filter(|earlier| earlier.machine == machine).map(|earlier| earlier.stages);
-        let mut report = Self { schema: 1, machine, date, pass: true, stages: stages.unwrap_or_default() };
+        let earlier = read().filter(|earlier| earlier.machine == machine);
+        let mut stages = earlier.map(|earlier| earlier.stages).unwrap_or_default();
+        stages.retain(|stage| is_stage(&stage.name));
+        let mut report = Self { schema: 1, machine, date, pass: true, stages };
         report.judge();
         report
     }
