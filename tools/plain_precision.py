@@ -9,7 +9,7 @@ once more since that needs the authors' code.
 
 How weights happen to round decides about the error of a forward pass: over networks that are equal but for a factor in each filter, which
 batch normalisation takes out again, it differs by up to seven times. So errors of outputs, and of the losses that adversaries gain, are root
-mean squares over DRAWS such networks. Gradients, pixels and training steps are of the recorded one.
+mean squares over DRAWS such networks. Gradients, adversaries and training steps are of the recorded one.
 """
 
 import argparse
@@ -72,6 +72,11 @@ def distance(found, truth):
 
 def rounded(error):
     return float(f"{error:.3g}")
+
+
+def changed(x, truth, size):
+    """Of each image, the fraction of its pixels that differ by more than half a step."""
+    return ((x - truth).abs() > 0.5 * size).double().mean(dim=(1, 2, 3))
 
 
 def nt_xent(z, views, temperature):
@@ -162,12 +167,19 @@ class Plain:
         with torch.no_grad():
             if "pgd20/x_final" in recording:
                 self.compare("pgd20/logits_adv", self.classify(recording["pgd20/x_final"]))
-            target = self.embed(recording["in/x2"])
-            self.losses("attack", lambda x: nt_xent(torch.cat((self.embed(x), target)), 2, temperature))
-            for prefix in ("pgd20", "pgd20rs"):
-                self.losses(prefix, lambda x: cross_entropy(self.classify(x), recording["in/y"]))
+            for prefix in ("attack", "pgd20", "pgd20rs"):
+                self.losses(prefix)
 
-    def losses(self, prefix, objective):
+    def objective(self, prefix):
+        """What the attack of that name increases, as a function of images."""
+        recording = self.recording
+        if prefix != "attack":
+            return lambda x: cross_entropy(self.classify(x), recording["in/y"])
+        with torch.no_grad():
+            target = self.embed(recording["in/x2"])
+        return lambda x: nt_xent(torch.cat((self.embed(x), target)), 2, recording.setting("temperature"))
+
+    def losses(self, prefix):
         """At all recorded images; where only the first is recorded, there."""
         recording, name = self.recording, f"{prefix}/loss"
         if name not in recording:
@@ -176,20 +188,14 @@ class Plain:
             images = recording[f"{prefix}/x_traj"][:-1]
         else:
             images = recording["pgd20rs/x0" if prefix == "pgd20rs" else "in/x1"][None]
+        objective = self.objective(prefix)
         self.row(name, "worst", max(recording.error(name, objective(x), index) for index, x in enumerate(images)))
 
     def attacks(self):
+        """Rows of the attacks' gradients and pixels. Gives the adversaries by name: the one found and the recorded one."""
         recording = self.recording
         epsilon, alpha, x1 = recording.setting("eps"), recording.setting("alpha"), recording["in/x1"]
-        with torch.no_grad():
-            target = self.embed(recording["in/x2"])
-        temperature, labels = recording.setting("temperature"), recording["in/y"]
-
-        def contrastive(x):
-            return nt_xent(torch.cat((self.embed(x), target)), 2, temperature)
-
-        def classification(x):
-            return cross_entropy(self.classify(x), labels)
+        contrastive, classification, found = self.objective("attack"), self.objective("pgd20"), {}
 
         def gradient(objective, x):
             x = x.clone().requires_grad_()
@@ -199,28 +205,16 @@ class Plain:
             moved = (x + size * gradient(objective, x).sign()).clamp(0, 1)
             return moved.clamp(x1 - epsilon, x1 + epsilon)
 
-        def gain_error(objective, x, truth, index):
-            def loss_with(images):
-                mixed = truth.clone()
-                mixed[index] = images[index]
-                with torch.no_grad():
-                    return objective(mixed).item()
-
-            recorded = loss_with(truth)
-            return abs(loss_with(x) - recorded) / (recorded - loss_with(x1))
-
-        def adversary(name, objective, x, truth, size):
-            fractions = ((x - truth).abs() > 0.5 * size).double().mean(dim=(1, 2, 3)).tolist()
+        def adversary(name, x, truth, size):
+            found[name] = (x, truth)
+            fractions = changed(x, truth, size).tolist()
             self.row(name, "median_image", statistics.median_low(fractions))
             self.row(name, "worst_image", max(fractions))
-            # Images that are the recorded ones are as strong.
-            changed = (index for index, fraction in enumerate(fractions) if fraction > 0)
-            self.row(name, "gain", max((gain_error(objective, x, truth, index) for index in changed), default=0.0))
 
         def single_steps(name, objective, size):
             images, worst = recording[name], 0.0
             for x, following in zip(images, images[1:]):
-                worst = max(worst, ((step(objective, x, size) - following).abs() > 0.5 * size).double().mean().item())
+                worst = max(worst, changed(step(objective, x, size), following, size).mean().item())
             self.row(name, "worst_step", worst)
 
         def run(objective, x, size, steps):
@@ -230,22 +224,41 @@ class Plain:
 
         trajectory = recording["attack/x_traj"]
         if "attack/grad" in recording:
-            found = [gradient(contrastive, x) for x in trajectory[:-1]]
-            self.spread("attack/grad", [recording.error("attack/grad", g, index) for index, g in enumerate(found)])
+            gradients = [gradient(contrastive, x) for x in trajectory[:-1]]
+            self.spread("attack/grad", [recording.error("attack/grad", g, index) for index, g in enumerate(gradients)])
         single_steps("attack/x_traj", contrastive, alpha)
-        adversary("attack/x_traj", contrastive, run(contrastive, x1, alpha, len(trajectory) - 1), trajectory[-1], alpha)
+        adversary("attack/x_traj", run(contrastive, x1, alpha, len(trajectory) - 1), trajectory[-1], alpha)
 
         size, steps = epsilon / 10, 20
         if "pgd20/grad0" in recording:
-            found = gradient(classification, x1)
-            self.spread("pgd20/grad0", [recording.error("pgd20/grad0", g, index) for index, g in enumerate(found)])
+            gradients = gradient(classification, x1)
+            self.spread("pgd20/grad0", [recording.error("pgd20/grad0", g, index) for index, g in enumerate(gradients)])
         if "pgd20/x_traj" in recording:
             single_steps("pgd20/x_traj", classification, size)
         if "pgd20/x_final" in recording:
-            adversary("pgd20/x_final", classification, run(classification, x1, size, steps), recording["pgd20/x_final"], size)
+            adversary("pgd20/x_final", run(classification, x1, size, steps), recording["pgd20/x_final"], size)
         if "pgd20rs/x_final" in recording:
             x = run(classification, recording["pgd20rs/x0"], size, steps)
-            adversary("pgd20rs/x_final", classification, x, recording["pgd20rs/x_final"], size)
+            adversary("pgd20rs/x_final", x, recording["pgd20rs/x_final"], size)
+
+        return found
+
+    @torch.no_grad()
+    def gains(self, found):
+        """Rows of the loss that adversaries gain, in the worst of those images that are not the recorded ones."""
+        for name, (x, truth) in found.items():
+            objective = self.objective(name.split("/")[0])
+
+            def loss_with(images, index):
+                mixed = truth.clone()
+                mixed[index] = images[index]
+                return objective(mixed).item()
+
+            recorded, errors = objective(truth).item(), [0.0]
+            for index in (x != truth).flatten(1).any(dim=1).nonzero().flatten().tolist():
+                gain = recorded - loss_with(self.recording["in/x1"], index)
+                errors.append(abs(loss_with(x, index) - recorded) / gain)
+            self.row(name, "gain", max(errors))
 
     def named_parameters(self):
         return [(name.replace(".", "/", 1), p) for name, p in self.network.named_parameters() if not name.startswith("linear.")]
@@ -323,11 +336,10 @@ def measured(path):
     parts = [f'"recording": {json.dumps(path.stem)}', f'"torch": {json.dumps(torch.__version__)}']
     for name, (dtype, scale) in DTYPES.items():
         draws = [Plain(recording, dtype, scale, draw) for draw in range(DRAWS)]
-        outputs = typical(draws, Plain.outputs)
-        gains = {row["name"]: row for row in typical(draws, Plain.attacks) if row["measure"] == "gain"}
-        recorded = draws[0]
+        recorded = Plain(recording, dtype, scale)
+        found = recorded.attacks()
         recorded.steps()
-        rows = outputs + [gains[row["name"]] if row["measure"] == "gain" else row for row in recorded.rows]
+        rows = typical(draws, Plain.outputs) + typical(draws, lambda draw: draw.gains(found)) + recorded.rows
         # A row a line, so that two versions can be compared.
         rows = ",\n  ".join(map(json.dumps, rows))
         parts.append(f'"{name}": [\n  {rows}\n ]')

@@ -61,6 +61,15 @@ def main():
     torch.save(bare | {"conv1.weight": torch.zeros(4, 3, 7, 7)}, folder / "imagenet_stem.pt")
     torch.save(bare | {"conv1.weight": torch.full((4, 3, 3, 3), torch.inf)}, folder / "infinite.pt")
     torch.save(bare | {"fc.weight": torch.zeros(())}, folder / "scalar.pt")
+    stem = bare["conv1.weight"]
+    unusable = {"bytes": stem.to(torch.int8), "complex": stem.to(torch.complex64), "sparse": stem.to_sparse(), "empty": stem.to("meta")}
+    for name, weights in unusable.items():
+        torch.save(bare | {"conv1.weight": weights}, folder / f"{name}.pt")
+    torch.save(dict(enumerate(bare.values())), folder / "numbered.pt")
+    torch.save({"state_dict": bare, "normalization": {"mean": [0.0] * 3, "std": [0.5, 0.5, 0.0]}}, folder / "normalized_by_zero.pt")
+    wide = {"linear_1.weight": torch.zeros(48, network.model.features), "linear_1.bias": torch.zeros(48)}
+    wide |= {"linear_2.weight": torch.zeros(257, 48), "linear_2.bias": torch.zeros(257)}
+    torch.save(part(network.state_dict(), "model") | wide, folder / "wide_projector.pt")
     shared = bare | {"layer1.0.bn1.weight": bare["layer1.0.bn2.weight"]}
     torch.save({"model": architecture, "state_dict": shared}, folder / "named_and_shared.pt")
 

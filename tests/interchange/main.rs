@@ -9,6 +9,7 @@ mod common;
 mod engine;
 mod import;
 
+use common::altered::Altered;
 use common::root;
 use engine::{Outputs, outputs, rewritten, test_images, trained, trained_head};
 use rocl::data::Dataset;
@@ -176,6 +177,50 @@ fn normalisation_is_carried_both_ways() {
         let difference = relative_l2(&with, &without);
         assert!(difference > 100.0 * TOLERANCE, "{what}: normalisation changes features by {difference:.1e} only");
     }
+
+    // To PyTorch's format and back: the file carries the normalisation, and says so.
+    let (file, again) = (folder.path().join("exported.pt"), folder.path().join("again/checkpoint.safetensors"));
+    let exported = python.run("tools/pytorch_model.py", &[text(&ours), "--head", text(&head), text(&file)]);
+    let note = String::from_utf8(exported.stderr).unwrap();
+    assert!(exported.status.success() && note.contains("by --mean 0.5 0.25 0.125 --std 0.25 0.5 1.0;"), "{note}");
+    let map = root().join("tools/maps/rocl.toml");
+    let arguments = [text(&file), "--map", text(&map), "--out", text(&again)];
+    let other = ["--mean", "0", "0", "0", "--std", "1", "1", "1"];
+    python.refuses("tools/import_pytorch.py", &[&arguments[..], &other].concat(), "more than one normalization");
+    python.succeeds("tools/import_pytorch.py", &arguments);
+    equal(&outputs(&device, &again, &head, &images), &out, "exported and imported again");
+}
+
+/// Files that `rocl` did not write, or that were changed since.
+#[test]
+fn what_is_no_checkpoint_is_refused_in_pytorch_in_a_sentence() {
+    let Some(python) = Python::with("torch, numpy, safetensors") else { return };
+    let device = Device::host().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, altered, out] = ["whole", "altered", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    trained(&device, Architecture::ResNet18, 32, 1, &whole);
+    let original = || Altered::of(&whole);
+    let stem = "model/conv1.weight";
+    for (checkpoint, expected) in [
+        (original().zeros(stem, &[]), "model.conv1.weight has no extents"),
+        (original().zeros(stem, &[4, 27]), "give files that rocl wrote of one network"),
+        (original().only(|name| name != stem), "there is no model.conv1.weight"),
+        (original().set("kind", "linear_head"), "is no pretrain checkpoint of rocl"),
+        (original().set("recipe", "[]"), "no readable recipe or normalization"),
+        (original().set("normalization", "[]"), "a normalization is a mean and a std"),
+        (original().set("normalization", "null"), "a normalization is a mean and a std"),
+        (original().set("normalization", r#"{"mean": [0, 0, 0]}"#), "a normalization is a mean and a std"),
+        (original().set("normalization", r#"{"mean": [0, 0, 0], "std": [1, 0, 1]}"#), "the std has to be"),
+        (original().set("normalization", r#"{"mean": [0, 0, 0], "std": [1, NaN, 1]}"#), "the std has to be"),
+    ] {
+        checkpoint.save(&altered);
+        python.refuses("tools/pytorch_model.py", &[text(&altered), text(&out)], expected);
+        assert!(!out.exists(), "{expected}");
+    }
+    std::fs::write(&altered, "neither").unwrap();
+    python.refuses("tools/pytorch_model.py", &[text(&altered), text(&out)], "cannot be read");
+    python.refuses("tools/plain_precision.py", &[text(&altered)], "cannot be read");
+    python.refuses("tools/plain_precision.py", &[text(&whole)], "is not a whole recording");
 }
 
 /// PGD-20 of torchattacks on the same model in PyTorch, against this engine's.
