@@ -27,21 +27,21 @@ fn lists_of_devices_are_understood() {
     assert!(Cuda(0).computes_in::<f32>() && !Cuda(0).computes_in::<f64>() && Simulated.computes_in::<f64>());
 }
 
+/// Set for the process that is to end.
+const INNER: &str = "ROCL_TEST_OF_DEVICES";
+
 /// One sentence for the whole program, not a failure of each of its tests.
 #[test]
 fn a_list_that_cannot_be_meant_ends_the_program() {
-    if std::env::var_os("ROCL_TEST_OF_DEVICES").is_some() {
+    if std::env::var_os(INNER).is_some() {
         common::devices::chosen();
+        return;
     }
-    let this = std::env::current_exe().unwrap();
-    let test = "a_list_that_cannot_be_meant_ends_the_program";
-    let mut command = Command::new(this);
-    if std::env::var_os("ROCL_TEST_OF_DEVICES").is_none() {
-        let output =
-            command.args(["--exact", test]).env("ROCL_TEST_OF_DEVICES", "1").env(VARIABLE, "cuda,simulated").output().unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{error}");
-    }
+    let mut this = Command::new(std::env::current_exe().unwrap());
+    this.args(["--exact", "a_list_that_cannot_be_meant_ends_the_program"]).env(INNER, "1").env(VARIABLE, "cuda,simulated");
+    let output = this.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{error}");
 }
 
 #[test]
