@@ -62,7 +62,7 @@ def main():
     torch.save(bare | {"conv1.weight": torch.full((4, 3, 3, 3), torch.inf)}, folder / "infinite.pt")
     torch.save(bare | {"fc.weight": torch.zeros(())}, folder / "scalar.pt")
     stem = bare["conv1.weight"]
-    unusable = {"bytes": stem.to(torch.int8), "complex": stem.to(torch.complex64), "sparse": stem.to_sparse(), "empty": stem.to("meta")}
+    unusable = {"bytes": stem.to(torch.int8), "sparse": stem.to_sparse(), "empty": stem.to("meta")}
     for name, weights in unusable.items():
         torch.save(bare | {"conv1.weight": weights}, folder / f"{name}.pt")
     torch.save(dict(enumerate(bare.values())), folder / "numbered.pt")

@@ -208,9 +208,7 @@ fn what_is_no_checkpoint_is_refused_in_pytorch_in_a_sentence() {
         (original().set("kind", "linear_head"), "is no pretrain checkpoint of rocl"),
         (original().set("recipe", "[]"), "no readable recipe or normalization"),
         (original().set("normalization", "[]"), "a normalization is a mean and a std"),
-        (original().set("normalization", "null"), "a normalization is a mean and a std"),
         (original().set("normalization", r#"{"mean": [0, 0, 0]}"#), "a normalization is a mean and a std"),
-        (original().set("normalization", r#"{"mean": [0, 0, 0], "std": [1, 0, 1]}"#), "the std has to be"),
         (original().set("normalization", r#"{"mean": [0, 0, 0], "std": [1, NaN, 1]}"#), "the std has to be"),
     ] {
         checkpoint.save(&altered);
