@@ -152,7 +152,6 @@ class Plain:
     def outputs(self):
         """Rows of what the network makes of recorded images."""
         model, recording = self.network.model, self.recording
-        temperature = recording.setting("temperature")
         for view in ("x1", "x2"):
             layers = []
             hooks = [part.register_forward_hook(lambda *call: layers.append(call[2])) for part in (model.layer1, model.layer2, model.layer3, model.layer4)]
@@ -240,7 +239,6 @@ class Plain:
         if "pgd20rs/x_final" in recording:
             x = run(classification, recording["pgd20rs/x0"], size, steps)
             adversary("pgd20rs/x_final", x, recording["pgd20rs/x_final"], size)
-
         return found
 
     @torch.no_grad()
