@@ -93,9 +93,17 @@ fn tune<T: Element>(cuda: &Cuda, operation: Operation, shape: &ConvShape, run: i
         return Ok(());
     }
     let problem = Problem { operation, shape: *shape, arithmetic };
-    let measure = |plan: &Plan| match plan.workspace_bytes() {
-        ..=MOST_WORKSPACE => cuda.time(RUNS, || run(plan)),
-        bytes => Err(Error::Device(format!("{plan} wants {bytes} bytes of workspace"))),
+    let measure = |plan: &Plan| {
+        if plan.workspace_bytes() > MOST_WORKSPACE {
+            return Ok(None);
+        }
+        // An engine that refuses, or wants more memory than there is, is no choice. One that breaks the GPU has to be named: every later
+        // call would fail for its sake.
+        cuda.time(RUNS, || run(plan)).map(Some).or_else(|_| {
+            let broken =
+                |reason| Error::Device(format!("measuring engines broke the GPU with {plan}: {reason}; leave --tune out"));
+            cuda.synchronize().map_or_else(|reason| Err(broken(reason)), |()| Ok(None))
+        })
     };
     cuda::cudnn(cuda)?.tune(problem, CANDIDATES, measure).map(drop)
 }
