@@ -5,7 +5,7 @@
 
 use super::cuda::{self, Gradient};
 use super::{ConvShape, DgradEpilogue, Epilogue, device_of};
-use crate::device::cudnn::{Form, Operation, Plan, Problem};
+use crate::device::cudnn::{Form, MOST_WORKSPACE, Operation, Plan, Problem};
 use crate::device::{Arithmetic, Cuda, Device};
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
@@ -14,9 +14,6 @@ use crate::{Error, Result, Tensor};
 const CANDIDATES: usize = 6;
 /// Timed runs of each: a convolution takes some 0.1 ms, and an event is good to 0.5 µs.
 const RUNS: u32 = 10;
-
-/// More workspace than this is not worth a faster engine: it is kept for the whole run.
-const MOST_WORKSPACE: usize = 1 << 30;
 
 /// Of a convolution; `finish` runs what is left of its epilogue.
 pub(crate) fn tune_fprop<T: Element>(

@@ -39,6 +39,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use target::Target;
 
+/// More workspace than this is not worth a faster engine: it is kept for the whole run. It does not depend on the memory that is free, since the choice
+/// of engines decides the bits of a result.
+pub const MOST_WORKSPACE: usize = 1 << 30;
+
 /// cuDNN on a card, with the plans made so far.
 pub struct Cudnn {
     library: &'static Library,
@@ -184,17 +188,26 @@ impl Cudnn {
         self.remarks.take()
     }
 
-    /// A fused graph that has only engines of last resort is worth less than a simpler one that has an engine chosen for speed.
+    /// A fused graph that has only engines of last resort is worth less than a simpler one that has an engine chosen for speed; and an engine that wants
+    /// more than [`MOST_WORKSPACE`] is worth less than any other.
     fn find_plan(&self, problem: Problem) -> Result<Plan> {
         let (patterns, search) = (problem.patterns(), Search::new(self, problem));
+        let mut least = None::<Plan>;
         for tier in [&[Heuristics::A, Heuristics::B][..], &[Heuristics::Fallback]] {
-            let attempts = patterns.iter().flat_map(|&pattern| tier.iter().map(move |&heuristics| (pattern, heuristics)));
-            let found = attempts.flat_map(|(pattern, heuristics)| search.candidates(pattern, heuristics).next()).next();
-            if let Some(plan) = found {
-                return Ok(plan);
+            for (&pattern, &heuristics) in
+                patterns.iter().flat_map(|pattern| tier.iter().map(move |heuristics| (pattern, heuristics)))
+            {
+                for plan in search.candidates(pattern, heuristics) {
+                    if plan.workspace_bytes() <= MOST_WORKSPACE {
+                        return Ok(plan);
+                    }
+                    if least.as_ref().is_none_or(|least| plan.workspace_bytes() < least.workspace_bytes()) {
+                        least = Some(plan);
+                    }
+                }
             }
         }
-        Err(search.in_vain())
+        least.ok_or_else(|| search.in_vain())
     }
 
     fn policy(&self, problem: &Problem) -> Policy {
