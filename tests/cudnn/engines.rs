@@ -2,7 +2,6 @@
 
 use crate::{SHAPE, cudnn};
 use rocl::device::Arithmetic;
-use rocl::device::conv::ConvShape;
 use rocl::device::cudnn::{Operation, Plan, Problem, Record};
 use std::time::Duration;
 
@@ -130,16 +129,6 @@ fn what_cannot_be_made_again_is_chosen_anew() {
         assert!(remarks.len() == 1 && remarks[0].contains("which was recorded for wgrad + accumulate"), "{remarks:?}");
         assert!(replaying.take_remarks().is_empty());
     }
-}
-
-/// Statistics of a stem without padded channels are the one thing that nothing computes.
-#[test]
-fn where_no_engine_serves_the_last_reason_is_told() {
-    let Some(cudnn) = cudnn("sm_90") else { return };
-    let shape = ConvShape { c: 3, ..SHAPE };
-    let problem = Problem { operation: Operation::Statistics, shape, arithmetic: Arithmetic::F16 };
-    let message = cudnn.plan(problem).map(|plan| plan.to_string()).unwrap_err().to_string();
-    assert!(message.contains("has no engine for fprop + statistics") && message.contains("said: cuDNN refused"), "{message}");
 }
 
 #[test]
