@@ -30,6 +30,7 @@ enum : CUresult {
     INVALID_CONTEXT = 201,
     NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700,
+    NOT_SUPPORTED = 801,
     STREAM_CAPTURE_UNSUPPORTED = 900,
     STREAM_CAPTURE_INVALIDATED = 901,
 };
@@ -419,3 +420,25 @@ EXPORT CUresult cuGraphDestroy(Graph* graph) {
     delete graph;
     return SUCCESS;
 }
+
+// What a real cuDNN looks for when it is loaded beside this driver, with a line on standard error for each function that is missing. Nothing here
+// calls them.
+#define ABSENT(name) \
+    EXPORT CUresult name() { return NOT_SUPPORTED; }
+ABSENT(cuCtxGetLimit)
+ABSENT(cuCtxPopCurrent)
+ABSENT(cuCtxPushCurrent)
+ABSENT(cuKernelGetAttribute)
+ABSENT(cuKernelSetAttribute)
+ABSENT(cuLaunchCooperativeKernel)
+ABSENT(cuLaunchKernelEx)
+ABSENT(cuLibraryGetKernel)
+ABSENT(cuLibraryLoadData)
+ABSENT(cuLibraryLoadFromFile)
+ABSENT(cuLibraryUnload)
+ABSENT(cuLinkAddData)
+ABSENT(cuLinkComplete)
+ABSENT(cuLinkCreate)
+ABSENT(cuLinkDestroy)
+ABSENT(cuOccupancyMaxPotentialClusterSize)
+ABSENT(cuStreamGetCtx)

@@ -64,9 +64,12 @@ fn an_image_that_is_no_adversary_is_found_by_its_loss() {
     // A hash of the index, so that the signs have nothing to do with a gradient.
     let sign = |i: usize| if (i as u32).wrapping_mul(2_654_435_761) & (1 << 20) == 0 { 1.0 } else { -1.0 };
     // `stack` images go before the adversary's.
-    for (name, tensor, stack) in
-        [(RESNET18, "pgd20/x_final", 0), (TWO_STEPS, "pgd20rs/x_final", 0), (RESNET18, "attack/x_traj", 7), (TWO_STEPS, "attack/x_traj", 2)]
-    {
+    for (name, tensor, stack) in [
+        (RESNET18, "pgd20/x_final", 0),
+        (TWO_STEPS, "pgd20rs/x_final", 0),
+        (RESNET18, "attack/x_traj", 7),
+        (TWO_STEPS, "attack/x_traj", 2),
+    ] {
         let clean = clean(name);
         let first = (stack + 1) * clean.len() - 3 * 32 * 32;
         for step in [0.0, EPSILON] {
