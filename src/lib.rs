@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`cli`] | one file per subcommand: arguments, a call into [`recipe`], a printed result |
 //! | [`mod@bench`] | what a step costs: measured, counted, predicted |
+//! | [`trial`] | whether a device computes what the CPU does |
 //! | [`recipe`] | what a user asks for: [`Pretraining`](recipe::pretrain::Pretraining) is Algorithm 1 of the paper, step by step |
 //! | [`attack`], [`loss`], [`nn`], [`optim`] | the parts of a step; layers have `forward` and `backward` written out, over buffers allocated once |
 //! | [`data`], [`run`], [`report`] | images and their augmentations; checkpoints, log, progress; tables |
@@ -95,6 +96,7 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod tensor;
+pub mod trial;
 
 pub use device::Device;
 pub use error::{Error, Result};

@@ -74,6 +74,18 @@ fn gpus_are_listed_and_tried() {
     assert!(!ok && text.contains(reason), "{text}");
 }
 
+/// They change results without a trace in the recipe.
+#[test]
+fn variables_that_change_precision_are_warned_of() {
+    for (name, value, warned) in
+        [("NVIDIA_TF32_OVERRIDE", "0", true), ("CUBLAS_EMULATE_SINGLE_PRECISION", "1", true), ("NVIDIA_TF32_OVERRIDE", "", false)]
+    {
+        let (code, stdout, _) = output(Command::new(env!("CARGO_BIN_EXE_rocl")).arg("doctor").env(name, value));
+        let warning = stdout.lines().any(|line| line.starts_with("no  ") && line.contains(&format!("unset {name}")));
+        assert_eq!((code, warning), (0, warned), "{name}={value}: {stdout}");
+    }
+}
+
 /// With cuDNN but no GPU, what it would compute at once on some cards.
 #[test]
 fn fusions_are_listed() {

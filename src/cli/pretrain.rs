@@ -79,9 +79,7 @@ fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune:
         Some(checkpoint) => Training::<T>::resume(&device, &settings.recipe, &data, checkpoint)?,
         None => Training::new(&device, &settings.recipe, &data)?,
     };
-    if let Some(remark) = training.remark() {
-        note(format!("note: {remark}"));
-    }
+    remark(training.take_remarks());
     if training.is_finished() {
         let steps = training.steps();
         let sentence = format!("the run is finished, after {steps} steps; encoder in {}", path.display());
@@ -94,10 +92,11 @@ fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune:
     if !settings.quiet {
         note(format!("{} on {}", mebibytes(device.memory_use().0), device.description()));
     }
-    let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet });
-    if let Some(remark) = tuning.and_then(|tuning| tuning.keep(&device)) {
-        note(format!("note: {remark}"));
+    if let Some(tuning) = tuning {
+        training.keep(tuning);
     }
+    let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet });
+    remark(training.take_remarks());
     let outcome = outcome?;
     let (_, peak) = device.memory_use();
     if settings.json {
@@ -113,6 +112,10 @@ fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune:
         outcome.losses.main,
         path.display()
     ))
+}
+
+fn remark(remarks: Vec<String>) {
+    remarks.iter().for_each(|remark| note(format!("note: {remark}")));
 }
 
 fn mebibytes(bytes: usize) -> String {

@@ -54,8 +54,14 @@ impl Device {
         self.cudnn().map(|cudnn| cudnn.tuned())
     }
 
+    /// What has been said about replayed engines since this was last asked, a sentence each: those that cannot be made again here, which are
+    /// chosen anew.
+    pub fn take_engine_remarks(&self) -> Vec<String> {
+        self.cudnn().map_or_else(Vec::new, |cudnn| cudnn.take_remarks())
+    }
+
     /// The name of a file for what [`tune_engines`](Self::tune_engines) finds here: one for each card and version of cuDNN.
     pub fn engines_file(&self) -> Option<String> {
-        self.engines().map(|record| Record::file_name(&record.card, record.cudnn))
+        self.engines().map(|record| record.file_name())
     }
 }

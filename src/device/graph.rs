@@ -12,10 +12,11 @@ use cudarc::driver::CudaGraph;
 /// memory. It must neither allocate memory nor copy from or to the program; a capture refuses that. On a CPU the work is done anew every
 /// time.
 pub struct Graph {
-    device: Device,
     runs: usize,
     captured: Option<CudaGraph>,
     pace: Option<Pace>,
+    // Dropped last: what was captured belongs to its context.
+    device: Device,
 }
 
 impl Graph {
@@ -24,7 +25,7 @@ impl Graph {
 
     /// Nothing is captured yet.
     pub fn new(device: &Device) -> Self {
-        Self { device: device.clone(), runs: 0, captured: None, pace: None }
+        Self { runs: 0, captured: None, pace: None, device: device.clone() }
     }
 
     /// Runs the work, which has to be the same every time.

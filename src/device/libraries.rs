@@ -178,6 +178,9 @@ pub fn open(library: CudaLibrary) -> Result<&'static OpenLibrary> {
 pub fn open_in(places: &Places, library: CudaLibrary) -> Result<OpenLibrary> {
     let mut failure = None;
     for path in places.candidates(library) {
+        if let (CudaLibrary::Cudnn, Some(folder)) = (library, path.parent().filter(|folder| folder.is_absolute())) {
+            open_parts(folder);
+        }
         // SAFETY: the initialisers of NVIDIA's libraries have no preconditions.
         match unsafe { libloading::Library::new(&path) } {
             Ok(open) => return Ok(OpenLibrary { library: open, which: library, path }),
@@ -197,6 +200,21 @@ pub fn open_in(places: &Places, library: CudaLibrary) -> Result<OpenLibrary> {
             library.file_names(places.driver).join(" or ")
         ),
     }))
+}
+
+/// The parts of cuDNN that convolutions take, each behind those that it needs.
+const CUDNN_PARTS: [&str; 6] = ["graph", "ops", "cnn", "heuristic", "engines_precompiled", "engines_runtime_compiled"];
+
+/// Opens the parts of the cuDNN in `folder`. It opens them by name when it needs them, and then finds these instead of parts of another version
+/// that may be on the loader's path. What cannot be opened is left for cuDNN to complain about.
+fn open_parts(folder: &Path) {
+    for part in CUDNN_PARTS.map(|part| folder.join(format!("libcudnn_{part}.so.9"))).iter().filter(|part| part.is_file()) {
+        // SAFETY: the initialisers of NVIDIA's libraries have no preconditions.
+        if let Ok(open) = unsafe { libloading::Library::new(part) } {
+            // Open for as long as the process lives.
+            std::mem::forget(open);
+        }
+    }
 }
 
 /// A table of a library's functions: `name = "symbol": fn(arguments) -> result`.

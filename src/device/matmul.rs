@@ -94,5 +94,5 @@ fn run_product<T: Element, O: Element>(
     let (factors, bias) = (factors.map(Tensor::address), bias.map(Tensor::address));
     // SAFETY: `device_of` and `ops` have checked that the tensors are on this device, of these sizes and apart from the result; all work goes to one
     // stream, which comes to this before anything is freed.
-    unsafe { plan.run(cuda.stream(), factors, bias, result.address(), workspace) }
+    cuda.call(name, plan.product(), || unsafe { plan.run(cuda.stream(), factors, bias, result.address(), workspace) })
 }

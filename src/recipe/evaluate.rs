@@ -34,14 +34,16 @@ pub fn evaluate<T: Element>(
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Accuracy> {
     let batch = (settings.batch_size as usize).min(data.len().max(1));
-    let batches = Batches::new(device, data, batch)?;
-    let clock = Tensor::<i64>::zeros(device, [2])?;
-    let start = settings.random_start.then(|| RandomStart { seed, stream: ATTACK_STREAM, clock: clock.clone() });
-    let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
-    let attack = LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?;
-    let buffers = ClassifierBuffers::new(device, batch, head.features())?;
-    let clean = Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3])?;
-    let adversarial = Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3])?;
+    let room = device.with_room_for(|device| {
+        let clock = Tensor::<i64>::zeros(device, [2])?;
+        let start = settings.random_start.then(|| RandomStart { seed, stream: ATTACK_STREAM, clock: clock.clone() });
+        let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
+        let attack = LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?;
+        let buffers = ClassifierBuffers::new(device, batch, head.features())?;
+        let images = || Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3]);
+        Ok((Batches::new(device, data, batch)?, clock, attack, buffers, [images()?, images()?]))
+    })?;
+    let (batches, clock, attack, buffers, [clean, adversarial]) = room;
     let (mut right, mut pgd) = (0, 0);
     for (index, part) in batches.iter().enumerate() {
         clock.write(&[0, index as i64])?;

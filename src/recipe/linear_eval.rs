@@ -71,9 +71,10 @@ pub fn features<T: Element>(
     width: usize,
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Tensor<T>> {
-    let batches = Batches::new(device, data, batch)?;
-    let images = Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3])?;
-    let all = Tensor::zeros(device, [data.len(), width])?;
+    let (batches, images, all) = device.with_room_for(|device| {
+        let images = Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3])?;
+        Ok((Batches::new(device, data, batch)?, images, Tensor::zeros(device, [data.len(), width])?))
+    })?;
     for part in batches.iter() {
         batches.images(part, &images)?;
         let features = encoder.forward(&images)?;

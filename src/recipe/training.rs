@@ -1,6 +1,6 @@
 //! A pretraining run: epochs, the log, checkpoints, interruption and resumption.
 
-use super::engines;
+use super::engines::{self, Tuning};
 use super::pretrain::{Losses, Pretraining};
 use super::saved;
 use super::settings::Recipe;
@@ -73,8 +73,10 @@ pub struct Training<T: Element> {
     step: u64,
     /// The epoch whose plan is on the device.
     drawn: Option<u32>,
-    /// Why the run does not go on bit for bit.
-    remark: Option<String>,
+    /// What people should know, a sentence each.
+    remarks: Vec<String>,
+    /// Until the first step is done, in which all engines are measured.
+    tuning: Option<Tuning>,
     device: Device,
 }
 
@@ -88,7 +90,8 @@ impl<T: Element> Training<T> {
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
         let pretraining = device.with_room_for(|device| Pretraining::new(device, recipe, data))?;
         let graph = Graph::new(device);
-        Ok(Self { pretraining, graph, data: data_name(data), step: 0, drawn: None, remark: None, device: device.clone() })
+        let (data, device) = (data_name(data), device.clone());
+        Ok(Self { pretraining, graph, data, step: 0, drawn: None, remarks: Vec::new(), tuning: None, device })
     }
 
     /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same engines, same bits.
@@ -126,8 +129,8 @@ impl<T: Element> Training<T> {
             )));
         }
         // Before the first convolution is planned.
-        let remark = engines::replay(device, &checkpoint.meta);
-        let training = Self { step: checkpoint.meta.step, remark, ..Self::new(device, recipe, data)? };
+        let remarks = engines::replay(device, &checkpoint.meta).into_iter().collect();
+        let training = Self { step: checkpoint.meta.step, remarks, ..Self::new(device, recipe, data)? };
         let network = training.pretraining.network();
         saved::load_network(checkpoint, network)?;
         saved::load_optimizer(checkpoint, training.pretraining.optimizer(), network.parameters())?;
@@ -151,9 +154,15 @@ impl<T: Element> Training<T> {
         self.step
     }
 
-    /// Why a resumed run does not go on to the same bits as it would have, if so: a sentence.
-    pub fn remark(&self) -> Option<&str> {
-        self.remark.as_deref()
+    /// What people should know and has not been taken yet, a sentence each: why a resumed run does not go on to the same bits as it would have, or
+    /// why engines are measured anew the next time.
+    pub fn take_remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    /// Keeps what is measured for the next run, as soon as it is known.
+    pub fn keep(&mut self, tuning: Tuning) {
+        self.tuning = Some(tuning);
     }
 
     /// The model as it is.
@@ -178,6 +187,9 @@ impl<T: Element> Training<T> {
         }
         self.graph.run(|| self.pretraining.step())?;
         self.step += 1;
+        // Every step asks for the same convolutions, so that after the first there is nothing more to learn.
+        self.remarks.extend(self.tuning.take().and_then(|tuning| tuning.keep(&self.device)));
+        self.remarks.extend(self.device.take_engine_remarks());
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What the driver refuses, as sentences.
 
-use crate::{devices, fake_cuda};
+use crate::{devices, fake_cuda, libraries};
 use rocl::device::CudaOptions;
 use rocl::{Device, Tensor, ops};
 
@@ -102,14 +102,64 @@ fn a_kernel_that_fails_is_named_at_the_next_wait() {
     fake_cuda::set("kernel=weighted_sum");
     let x = launch(&device).unwrap();
     let message = x.to_vec().unwrap_err().to_string();
-    assert!(message.contains("kernel weighted_sum, or one launched before it, failed: CUDA_ERROR_ILLEGAL_ADDRESS"), "{message}");
+    assert!(
+        message.contains("kernel weighted_sum, or something launched before it, failed: CUDA_ERROR_ILLEGAL_ADDRESS"),
+        "{message}"
+    );
     assert!(message.contains("ROCL_CUDA_SYNC=1"), "{message}");
     let message = launch(&device).unwrap_err().to_string();
-    assert!(message.contains("kernel weighted_sum, or one launched before it"), "an error of the GPU stays: {message}");
+    assert!(message.contains("kernel weighted_sum, or something launched before it"), "an error of the GPU stays: {message}");
 
     let device = fake_cuda::device_with(CudaOptions { synchronous: true, ..CudaOptions::default() }).unwrap();
     let message = launch(&device).unwrap_err().to_string();
     assert!(message.contains("kernel weighted_sum failed: CUDA_ERROR_ILLEGAL_ADDRESS"), "{message}");
+    fake_cuda::set("");
+}
+
+/// Calls of libraries are launches too: what fails in one is not blamed on the kernel before it.
+#[test]
+fn a_library_call_that_fails_is_named() {
+    if !devices::can_simulate() {
+        return;
+    }
+    let multiply = |device: &Device| {
+        let zeros = |shape: [usize; 2]| Tensor::<f32>::zeros(device, shape);
+        let (x, weight, y) = (launch(device)?.slice(0, [1, 4])?, zeros([8, 4])?, zeros([1, 8])?);
+        fake_cuda::set("put=1");
+        let outcome = ops::linear(&x, &weight, None, false, &y).map(|()| y);
+        fake_cuda::set("");
+        outcome
+    };
+    let message = multiply(&libraries::with_products(CudaOptions::default())).unwrap().to_vec().unwrap_err().to_string();
+    let late = "library call linear_fprop, or something launched before it, failed: CUDA_ERROR_ILLEGAL_ADDRESS";
+    assert!(message.contains(late) && message.contains("ROCL_CUDA_SYNC=1"), "{message}");
+
+    let synchronous = libraries::with_products(CudaOptions { synchronous: true, ..CudaOptions::default() });
+    let message = multiply(&synchronous).map(drop).unwrap_err().to_string();
+    assert!(
+        message.contains("library call linear_fprop (") && message.contains("failed: CUDA_ERROR_ILLEGAL_ADDRESS"),
+        "{message}"
+    );
+}
+
+/// Libraries work in the context of the thread, which is that of the GPU used last.
+#[test]
+fn two_gpus_take_turns_on_one_thread() {
+    if !devices::can_simulate() {
+        return;
+    }
+    fake_cuda::set("devices=2");
+    let devices = [0, 1].map(|ordinal| libraries::with_products(CudaOptions { ordinal, ..CudaOptions::default() }));
+    let operands = devices.each_ref().map(|device| {
+        let ones = |shape: [usize; 2]| Tensor::<f32>::from_slice(device, shape, &vec![1.0; shape[0] * shape[1]]).unwrap();
+        [ones([2, 4]), ones([8, 4]), ones([2, 8])]
+    });
+    for [x, weight, y] in operands.iter().chain(&operands) {
+        ops::linear(x, weight, None, false, y).unwrap();
+    }
+    for [_, _, y] in &operands {
+        assert_eq!(y.to_vec().unwrap(), [4.0; 16]);
+    }
     fake_cuda::set("");
 }
 

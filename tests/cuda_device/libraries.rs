@@ -17,12 +17,7 @@ use std::rc::Rc;
 pub fn device(options: CudaOptions) -> Option<Device> {
     let device = with_products(options);
     let Device::Cuda(cuda) = &device else { unreachable!() };
-    let card = CARDS.iter().find(|card| card.architecture == "sm_90").unwrap();
-    let run = |plan: &Plan, stream, operands: &[_]| {
-        run_plan(plan, stream, operands);
-        Ok(())
-    };
-    match Cudnn::simulated(card.name, card.properties, Box::new(run)) {
+    match simulated_cudnn() {
         Ok(cudnn) => {
             cuda.library(|_| Ok(cudnn)).unwrap();
             Some(device)
@@ -32,6 +27,16 @@ pub fn device(options: CudaOptions) -> Option<Device> {
             None
         }
     }
+}
+
+/// A cuDNN whose plans are interpreted.
+pub fn simulated_cudnn() -> rocl::Result<Cudnn> {
+    let card = CARDS.iter().find(|card| card.architecture == "sm_90").unwrap();
+    let run = |plan: &Plan, stream, operands: &[_]| {
+        run_plan(plan, stream, operands);
+        Ok(())
+    };
+    Cudnn::simulated(card.name, card.properties, Box::new(run))
 }
 
 /// cuDNN on a [`device`].

@@ -15,4 +15,5 @@ mod memory;
 mod plan_interpreter;
 mod recipes;
 mod seams;
+mod trials;
 mod tuning;

@@ -97,7 +97,7 @@ fn a_resumed_run_takes_the_engines_it_had() {
 
     let other = libraries::device(TF32).unwrap();
     let mut resumed = Training::<f32>::resume(&other, &recipe(), &data(), &checkpoint).unwrap();
-    assert_eq!(resumed.remark(), None);
+    assert!(resumed.take_remarks().is_empty());
     (0..2).for_each(|_| resumed.advance().unwrap());
     let found = save(&resumed);
     assert_eq!(found.meta.engines, expected.meta.engines);
@@ -112,8 +112,8 @@ fn a_resumed_run_takes_the_engines_it_had() {
         (libraries::device(TF32).unwrap(), &foreign, "on an NVIDIA T4, and this is an NVIDIA H200"),
         (Device::host().unwrap(), &checkpoint, "computed by cuDNN before"),
     ] {
-        let resumed = Training::<f32>::resume(&device, &recipe(), &data(), checkpoint).unwrap();
-        let remark = resumed.remark().unwrap();
+        let mut resumed = Training::<f32>::resume(&device, &recipe(), &data(), checkpoint).unwrap();
+        let remark = resumed.take_remarks().remove(0);
         assert!(remark.contains(part) && remark.ends_with("but for rounding"), "{remark}");
     }
 }
@@ -140,6 +140,43 @@ fn what_an_engine_leaves_is_measured_with_it() {
         "of two alike the fused one, which is tried first"
     );
     assert_eq!(computes(2), Some(Operation::FPROP));
+}
+
+/// The file is there after the first step, so that a run that is killed has not measured in vain; engines in it that cannot be made are measured.
+#[test]
+fn what_is_measured_is_kept_at_once() {
+    let Some(device) = libraries::device(TF32) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(device.engines_file().unwrap());
+    let run = |device: &Device| {
+        let tuning = Tuning::start_in::<f32>(device, Some(folder.path())).unwrap();
+        let mut training = train(device, 0);
+        training.keep(tuning);
+        training.advance().unwrap();
+        training.take_remarks()
+    };
+    assert!(run(&device).is_empty());
+    let read = || serde_json::from_slice::<Record>(&std::fs::read(&file).unwrap()).unwrap();
+    let mut kept = read();
+    assert_eq!(kept.plans.len(), choices(&device).len());
+
+    kept.plans[0].choice.engine = 9999;
+    std::fs::write(&file, serde_json::to_string(&kept).unwrap()).unwrap();
+    let remarks = run(&libraries::device(TF32).unwrap());
+    assert!(remarks.len() == 1 && remarks[0].contains("engine 9999, which was recorded for"), "{remarks:?}");
+    assert!(read().plans.len() == kept.plans.len() && read().plans.iter().all(|plan| plan.choice.engine != 9999));
+}
+
+/// An engine that breaks the GPU is named: everything fails after it.
+#[test]
+fn an_engine_that_breaks_the_gpu_is_named() {
+    let Some(device) = libraries::device(TF32) else { return };
+    device.tune_engines::<f32>().unwrap();
+    let mut training = train(&device, 0);
+    fake_cuda::set("put=1");
+    let message = training.advance().unwrap_err().to_string();
+    fake_cuda::set("");
+    assert!(message.contains("measuring engines broke the GPU with fprop") && message.contains("leave --tune out"), "{message}");
 }
 
 /// An engine that fails when it is run is passed over, as long as another does not.

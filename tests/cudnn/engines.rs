@@ -60,7 +60,7 @@ fn a_record_comes_before_heuristics() {
     // The clock of a card that likes the third candidate best.
     let clock = |plan: &Plan| {
         measured.push(plan.choice().clone());
-        Ok(Duration::from_micros(if measured.len() == 3 { 10 } else { 20 }))
+        Ok(Some(Duration::from_micros(if measured.len() == 3 { 10 } else { 20 })))
     };
     let plan = tuned.tune(problem, 5, clock).unwrap();
     assert_eq!(measured.len(), 5);
@@ -83,7 +83,7 @@ fn full_precision_is_not_tuned() {
     assert!(message.contains("fp32 are not tuned"), "{message}");
 }
 
-/// Engines of the one arithmetic are not those of the other: what `tf32` chooses, `f32` refuses, even from a record.
+/// Engines of the one arithmetic are not those of the other: what `tf32` chooses, `f32` does not take, even from a record.
 #[test]
 fn full_precision_refuses_tensor_cores() {
     for architecture in ["sm_80", "sm_90"] {
@@ -96,9 +96,38 @@ fn full_precision_refuses_tensor_cores() {
         let f32 = cudnn(architecture).unwrap();
         f32.replay(&record).unwrap();
         for problem in problems(Arithmetic::F32) {
-            let message = f32.plan(problem).map(|plan| plan.to_string()).unwrap_err().to_string();
-            assert!(message.contains("does not keep what its arithmetic promises"), "{message}");
+            let plan = f32.plan(problem).unwrap();
+            assert_eq!(plan.choice(), cudnn(architecture).unwrap().plan(problem).unwrap().choice());
+            let remarks = f32.take_remarks();
+            assert!(remarks.len() == 1 && remarks[0].contains("does not keep what its arithmetic promises"), "{remarks:?}");
         }
+    }
+}
+
+/// A damaged record costs a remark, not the run; and what it says is measured where engines are.
+#[test]
+fn what_cannot_be_made_again_is_chosen_anew() {
+    let Some(cudnn_) = cudnn("sm_90") else { return };
+    let problem = Problem { operation: Operation::Wgrad { accumulate: true }, shape: SHAPE, arithmetic: Arithmetic::F16 };
+    let preferred = cudnn_.plan(problem).unwrap().recorded();
+    let mut damaged = [preferred.clone(), preferred.clone(), preferred.clone()];
+    damaged[0].choice.engine = 9999;
+    damaged[1].choice.knobs.insert(77, -5);
+    damaged[2].pattern.computes = Operation::FPROP;
+    for (plan, tunes) in damaged.into_iter().flat_map(|plan| [(plan.clone(), false), (plan, true)]) {
+        let replaying = cudnn("sm_90").unwrap();
+        replaying.replay(&Record { plans: vec![plan], ..cudnn_.record() }).unwrap();
+        let mut measured = 0;
+        let mut clock = || {
+            measured += 1;
+            Duration::from_micros(measured)
+        };
+        let plan = if tunes { replaying.tune(problem, 3, |_| Ok(Some(clock()))) } else { replaying.plan(problem) }.unwrap();
+        assert_eq!((measured > 0, replaying.tuned().plans.len()), (tunes, usize::from(tunes)));
+        assert!(tunes || plan.recorded() == preferred);
+        let remarks = replaying.take_remarks();
+        assert!(remarks.len() == 1 && remarks[0].contains("which was recorded for wgrad + accumulate"), "{remarks:?}");
+        assert!(replaying.take_remarks().is_empty());
     }
 }
 
@@ -111,6 +140,8 @@ fn a_record_of_another_card_or_version_is_refused() {
     assert!(message.contains("on an NVIDIA A100, and this is an NVIDIA H200"), "{message}");
     let message = refused(Record { cudnn: 90_100, ..record.clone() });
     assert!(message.contains("with cuDNN 90100, and this is cuDNN"), "{message}");
+    let message = refused(Record { cuda: 11, ..record.clone() });
+    assert!(message.contains("with a cuDNN for CUDA 11, and this is one for CUDA"), "{message}");
     let message = refused(Record { schema: 9, ..record });
     assert!(message.contains("in format 9"), "{message}");
 }

@@ -4,6 +4,7 @@ use crate::cudnn;
 use crate::table::{Table, rows};
 use rocl::device::Arithmetic;
 use rocl::device::conv::ConvShape;
+use rocl::device::cuda;
 use rocl::device::cudnn::{CARDS, Form, Operation, Pattern, Plan, Problem, Role};
 use rocl::nn::{Architecture, Topology};
 
@@ -71,10 +72,13 @@ fn every_convolution_of_the_networks_has_plans() {
     let text = table.to_string();
     println!("{text}");
     let version = cudnn("sm_90").map_or(0, |cudnn| cudnn.version());
-    if version == 91_900 {
-        let page = include_str!("../../docs/cudnn.md");
-        assert!(page.contains(&text), "the table of docs/cudnn.md is no longer that of cuDNN; replace it by the one above");
-    } else {
+    let same = include_str!("../../docs/cudnn.md").contains(&text);
+    if version != 91_900 {
         println!("skipped: the table of docs/cudnn.md is of cuDNN 91900, and this is {version}");
+    } else if cuda::is_present() {
+        // cuDNN asks the driver what it can do, and there may be more engines, or fewer.
+        println!("the table of docs/cudnn.md is {}; it was made without a driver", if same { "the same" } else { "another" });
+    } else {
+        assert!(same, "the table of docs/cudnn.md is no longer that of cuDNN; replace it by the one above");
     }
 }

@@ -6,8 +6,7 @@
 //
 // What it pretends to be, and which call fails how, is set per thread by `fake_cuda_set`, or for a whole process by the environment
 // variable FAKE_CUDA: "devices=0", "version=11040", "capability=61", "free=3" (MiB), "cuMemAlloc_v2=2",
-// comma-separated. "kernel=NAME" lets a kernel fail
-// when it is run.
+// comma-separated. "kernel=NAME" lets a kernel fail when it is run, "put=1" a library's call.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -31,7 +30,9 @@ enum : CUresult {
     INVALID_CONTEXT = 201,
     NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700,
+    NOT_SUPPORTED = 801,
     STREAM_CAPTURE_UNSUPPORTED = 900,
+    STREAM_CAPTURE_INVALIDATED = 901,
 };
 
 // The test's side: how many arguments the kernel of that symbol takes (negative: there is none), and running it; nonzero means failure.
@@ -62,13 +63,22 @@ static long setting(const char* name, long otherwise) {
 #define MAY_FAIL                                                             \
     if (long code = setting(__func__, 0)) return (CUresult)code
 
+struct Context {
+    int device;
+};
+static Context contexts[8] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
+static thread_local Context* current = nullptr;
+
 using Task = std::function<CUresult()>;
 struct Graph {
     std::vector<Task> tasks;
 };
 struct Stream {
     std::vector<Task> tasks;
+    Context* context = current;
     Graph* capture = nullptr;
+    // Something was done that a capture does not hold.
+    bool spoilt = false;
     uint64_t done = 0;
     // An error stays: everything afterwards fails with it.
     CUresult error = SUCCESS;
@@ -76,12 +86,17 @@ struct Stream {
     uint64_t end() const { return done + tasks.size(); }
     CUresult put(Task task) {
         if (error) return error;
+        if (current != context) return INVALID_CONTEXT;
         (capture ? capture->tasks : tasks).push_back(std::move(task));
         return SUCCESS;
     }
+    CUresult spoil() {
+        spoilt = true;
+        return STREAM_CAPTURE_UNSUPPORTED;
+    }
     // Does everything up to a point.
     CUresult wait(uint64_t until) {
-        if (capture) return STREAM_CAPTURE_UNSUPPORTED;
+        if (capture) return spoil();
         size_t count = until > done ? (size_t)(until - done) : 0;
         for (size_t i = 0; i < count && !error; ++i) error = tasks[i]();
         tasks.erase(tasks.begin(), tasks.begin() + (error ? tasks.size() : count));
@@ -89,6 +104,9 @@ struct Stream {
         return error;
     }
 };
+// The stream whose launches this thread captures: memory must not come and go meanwhile.
+static thread_local Stream* capturing = nullptr;
+
 struct Event {
     Stream* stream = nullptr;
     uint64_t position = 0;
@@ -100,13 +118,6 @@ struct Function {
     std::string symbol;
     int parameters;
 };
-struct Context {
-    int device;
-};
-
-static Context contexts[8] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
-static thread_local Context* current = nullptr;
-
 EXPORT void fake_cuda_host(Host given) { host = given; }
 EXPORT void fake_cuda_set(const char* text) { settings = parse(text); }
 
@@ -124,6 +135,7 @@ EXPORT CUresult cuGetErrorName(CUresult error, const char** name) {
     case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
     case NO_DEVICE: *name = "CUDA_ERROR_NO_DEVICE"; break;
     case ILLEGAL_ADDRESS: *name = "CUDA_ERROR_ILLEGAL_ADDRESS"; break;
+    case STREAM_CAPTURE_INVALIDATED: *name = "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"; break;
     case STREAM_CAPTURE_UNSUPPORTED: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
     default: *name = "CUDA_ERROR_OF_THE_FAKE"; break;
     }
@@ -233,6 +245,7 @@ static Ranges& memory() {
 EXPORT CUresult cuMemAlloc_v2(Address* address, size_t bytes) {
     MAY_FAIL;
     if (!current) return INVALID_CONTEXT;
+    if (capturing) return capturing->spoil();
     void* allocated = bytes ? garbage(bytes) : nullptr;
     if (!allocated) return bytes ? OUT_OF_MEMORY : INVALID_VALUE;
     *address = (Address)allocated;
@@ -240,6 +253,7 @@ EXPORT CUresult cuMemAlloc_v2(Address* address, size_t bytes) {
     return SUCCESS;
 }
 EXPORT CUresult cuMemFree_v2(Address address) {
+    if (capturing) return capturing->spoil();
     memory().remove(address);
     free((void*)address);
     return SUCCESS;
@@ -261,7 +275,8 @@ EXPORT CUresult cuMemFreeHost(void* memory) {
 
 // For libraries that tests put in the place of NVIDIA's: something to be done in a stream's order, which may fail, and whether a range is allocated.
 EXPORT CUresult fake_cuda_put(Stream* stream, int (*task)(void*), void* data) {
-    return stream->put([=]() -> CUresult { return task(data) ? ILLEGAL_ADDRESS : SUCCESS; });
+    bool fails = setting("put", 0);
+    return stream->put([=]() -> CUresult { return fails || task(data) ? ILLEGAL_ADDRESS : SUCCESS; });
 }
 EXPORT int fake_cuda_holds(Address start, size_t bytes) { return memory().holds(start, bytes); }
 
@@ -302,6 +317,7 @@ EXPORT CUresult cuStreamCreate(Stream** stream, unsigned) {
     return SUCCESS;
 }
 EXPORT CUresult cuStreamDestroy_v2(Stream* stream) {
+    if (capturing == stream) capturing = nullptr;
     delete stream;
     return SUCCESS;
 }
@@ -317,6 +333,7 @@ EXPORT CUresult cuEventDestroy_v2(Event* event) {
     return SUCCESS;
 }
 EXPORT CUresult cuEventRecord(Event* event, Stream* stream) {
+    if (stream->capture) return stream->spoil();
     *event = {stream, stream->end()};
     return SUCCESS;
 }
@@ -367,13 +384,20 @@ EXPORT CUresult cuLaunchKernel(Function* function, unsigned blocks, unsigned blo
 EXPORT CUresult cuStreamBeginCapture_v2(Stream* stream, int) {
     MAY_FAIL;
     stream->capture = new Graph;
+    stream->spoilt = false;
+    capturing = stream;
     return SUCCESS;
 }
 EXPORT CUresult cuStreamEndCapture(Stream* stream, Graph** graph) {
-    MAY_FAIL;
     *graph = stream->capture;
     stream->capture = nullptr;
-    return SUCCESS;
+    capturing = nullptr;
+    CUresult outcome = stream->spoilt ? STREAM_CAPTURE_INVALIDATED : (CUresult)setting(__func__, 0);
+    if (outcome) {
+        delete *graph;
+        *graph = nullptr;
+    }
+    return outcome;
 }
 EXPORT CUresult cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, unsigned long long) {
     MAY_FAIL;
@@ -396,3 +420,25 @@ EXPORT CUresult cuGraphDestroy(Graph* graph) {
     delete graph;
     return SUCCESS;
 }
+
+// What a real cuDNN looks for when it is loaded beside this driver, with a line on standard error for each function that is missing. Nothing here
+// calls them.
+#define ABSENT(name) \
+    EXPORT CUresult name() { return NOT_SUPPORTED; }
+ABSENT(cuCtxGetLimit)
+ABSENT(cuCtxPopCurrent)
+ABSENT(cuCtxPushCurrent)
+ABSENT(cuKernelGetAttribute)
+ABSENT(cuKernelSetAttribute)
+ABSENT(cuLaunchCooperativeKernel)
+ABSENT(cuLaunchKernelEx)
+ABSENT(cuLibraryGetKernel)
+ABSENT(cuLibraryLoadData)
+ABSENT(cuLibraryLoadFromFile)
+ABSENT(cuLibraryUnload)
+ABSENT(cuLinkAddData)
+ABSENT(cuLinkComplete)
+ABSENT(cuLinkCreate)
+ABSENT(cuLinkDestroy)
+ABSENT(cuOccupancyMaxPotentialClusterSize)
+ABSENT(cuStreamGetCtx)

@@ -6,7 +6,7 @@ use crate::device::libraries::CudaLibrary;
 use crate::device::{CudaOptions, cuda, gpu_code, host, launch, library_version};
 use crate::recipe::Recipe;
 use crate::recipe::settings::preset_names;
-use crate::{Device, Error, Result, Tensor, ops};
+use crate::{Device, Error, Result, trial};
 
 /// Something that is there, or a sentence about what to do.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -89,26 +89,27 @@ pub fn gpus() -> Vec<Check> {
 fn try_out(gpu: &cuda::Gpu) -> Result<String> {
     let (major, minor) = gpu.compute_capability;
     let found = format!("{}, compute capability {major}.{minor}, {} GiB of memory", gpu.name, gpu.memory >> 30);
-    match compute(gpu.ordinal) {
-        Ok(sums) if sums == SUMS => Ok(found),
-        Ok(wrong) => Err(Error::Device(format!("{found}: it makes {wrong:?} of what is {SUMS:?}; see what nvidia-smi says"))),
+    let tried = CudaOptions::from_environment()
+        .and_then(|options| Device::cuda_with(CudaOptions { ordinal: gpu.ordinal, ..options }))
+        .and_then(|device| trial::try_out(&device));
+    match tried {
+        Ok(count) => Ok(format!("{found}; {count} kinds of work come out as on the CPU")),
         Err(reason) => Err(Error::Device(format!("{found}: {reason}"))),
     }
 }
 
-/// 1 + 2 + … + 1000, and as many ones as an inner point of a 3×3 filter over 8 channels meets: exact in any arithmetic used.
-const SUMS: [f32; 2] = [500_500.0, 72.0];
+/// Variables with which NVIDIA's libraries compute in another precision than they are asked for: what results rest on then is not in the recipe.
+const OVERRIDES: [&str; 2] = ["NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION"];
 
-/// One kernel and one convolution.
-fn compute(ordinal: usize) -> Result<[f32; 2]> {
-    let device = Device::cuda_with(CudaOptions { ordinal, ..CudaOptions::from_environment()? })?;
-    let values: Vec<f32> = (1..=1000u16).map(f32::from).collect();
-    let (values, sum) = (Tensor::from_slice(&device, [1000], &values)?, Tensor::zeros(&device, [1])?);
-    ops::weighted_sum(&values, 1.0, false, &sum)?;
-    let ones = |shape: [usize; 4]| Tensor::<f32>::from_slice(&device, shape, &vec![1.0; shape.iter().product()]);
-    let y = Tensor::zeros(&device, [1, 3, 3, 8])?;
-    ops::conv_fprop(&ones([1, 3, 3, 8])?, &ones([8, 3, 3, 8])?, 1, 1, ops::Epilogue::default(), &y)?;
-    Ok([sum.to_vec()?[0], y.to_vec()?[4 * 8]])
+/// A line for each of these that is set.
+pub fn overrides() -> Vec<Check> {
+    let set = OVERRIDES.iter().filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let warning = |name: &str| {
+        let text =
+            format!("it is set, and NVIDIA's libraries then compute in another precision than --precision says; unset {name}");
+        Check::new(name, Err(Error::Device(text)))
+    };
+    set.map(|name| warning(name)).collect()
 }
 
 pub fn libraries() -> [Check; 3] {

@@ -48,6 +48,7 @@ pub fn run(args: Args) -> Result<()> {
         gpus.iter().filter(|gpu| gpu.ok).filter_map(|gpu| gpu.name.strip_prefix("cuda:")?.parse().ok()).collect();
     checks.extend(gpus);
     checks.extend(checks::libraries());
+    checks.extend(checks::overrides());
     checks.extend(fusions::fusions(&usable));
     checks.extend([checks::data(&args.data), checks::recipes()]);
     if args.json {

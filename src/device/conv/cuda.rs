@@ -220,7 +220,7 @@ fn run<T: Element>(cuda: &Rc<Cuda>, plan: &Plan, operands: Operands) -> Result<(
     let workspace = cuda.workspace(plan.workspace_bytes())?;
     // SAFETY: `device_of` and `ops` have checked that the tensors are on this device, of the shape's sizes and apart from the result; all work
     // goes to one stream, which comes to this before anything is freed.
-    unsafe { plan.run(cuda.stream(), &given, workspace) }
+    cuda.call(plan.problem().operation.name(), plan, || unsafe { plan.run(cuda.stream(), &given, workspace) })
 }
 
 /// Memory for what lives from one launch to the next only, the same each time. Zeros until something is written.

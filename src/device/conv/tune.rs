@@ -5,7 +5,7 @@
 
 use super::cuda::{self, Gradient};
 use super::{ConvShape, DgradEpilogue, Epilogue, device_of};
-use crate::device::cudnn::{Form, Operation, Plan, Problem};
+use crate::device::cudnn::{Form, MOST_WORKSPACE, Operation, Plan, Problem};
 use crate::device::{Arithmetic, Cuda, Device};
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
@@ -14,9 +14,6 @@ use crate::{Error, Result, Tensor};
 const CANDIDATES: usize = 6;
 /// Timed runs of each: a convolution takes some 0.1 ms, and an event is good to 0.5 µs.
 const RUNS: u32 = 10;
-
-/// More workspace than this is not worth a faster engine: it is kept for the whole run.
-const MOST_WORKSPACE: usize = 1 << 30;
 
 /// Of a convolution; `finish` runs what is left of its epilogue.
 pub(crate) fn tune_fprop<T: Element>(
@@ -93,9 +90,17 @@ fn tune<T: Element>(cuda: &Cuda, operation: Operation, shape: &ConvShape, run: i
         return Ok(());
     }
     let problem = Problem { operation, shape: *shape, arithmetic };
-    let measure = |plan: &Plan| match plan.workspace_bytes() {
-        ..=MOST_WORKSPACE => cuda.time(RUNS, || run(plan)),
-        bytes => Err(Error::Device(format!("{plan} wants {bytes} bytes of workspace"))),
+    let measure = |plan: &Plan| {
+        if plan.workspace_bytes() > MOST_WORKSPACE {
+            return Ok(None);
+        }
+        // An engine that refuses, or wants more memory than there is, is no choice. One that breaks the GPU has to be named: every later
+        // call would fail for its sake.
+        cuda.time(RUNS, || run(plan)).map(Some).or_else(|_| {
+            let broken =
+                |reason| Error::Device(format!("measuring engines broke the GPU with {plan}: {reason}; leave --tune out"));
+            cuda.synchronize().map_or_else(|reason| Err(broken(reason)), |()| Ok(None))
+        })
     };
     cuda::cudnn(cuda)?.tune(problem, CANDIDATES, measure).map(drop)
 }

@@ -90,6 +90,20 @@ pub fn start() -> Result<(i32, i32)> {
     Ok((major, minor))
 }
 
+/// Refuses a driver that cannot load what this version of nvcc compiles: it loads code of its own major version of CUDA, of any minor one,
+/// and of earlier ones.
+pub(super) fn check_code((major, minor): (i32, i32), nvcc: &str) -> Result<()> {
+    let of_code: i32 = nvcc.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
+    if of_code <= major {
+        return Ok(());
+    }
+    let (version, driver) = (nvcc, if of_code == 13 { " (580 or later)" } else { "" });
+    Err(Error::Device(format!(
+        "the NVIDIA driver supports CUDA {major}.{minor} at most, and this build's GPU code, made by nvcc {version}, needs one for CUDA \
+         {of_code}{driver}; update the driver, build with an nvcc {major}, or give --device cpu"
+    )))
+}
+
 /// All GPUs, after [`start`].
 ///
 /// # Errors
@@ -124,4 +138,24 @@ fn not_started(error: DriverError) -> Error {
         }
         _ => format!("the NVIDIA driver does not start: {}; see what nvidia-smi says, or give --device cpu", text(error)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_loads_code_of_its_own_major_version_and_earlier_ones() {
+        for (driver, nvcc) in
+            [((12, 0), "12.9.86"), ((12, 8), "12.0"), ((13, 0), "12.9.86"), ((13, 0), "13.2.51"), ((14, 1), "13.0")]
+        {
+            assert!(check_code(driver, nvcc).is_ok(), "{driver:?} {nvcc}");
+        }
+        let message = check_code((12, 8), "13.0.88").unwrap_err().to_string();
+        assert!(
+            message.contains("CUDA 12.8 at most") && message.contains("made by nvcc 13.0.88, needs one for CUDA 13"),
+            "{message}"
+        );
+        assert!(message.contains("(580 or later); update the driver, build with an nvcc 12, or give --device cpu"), "{message}");
+    }
 }

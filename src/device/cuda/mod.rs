@@ -8,19 +8,22 @@ mod driver;
 mod functions;
 mod graph;
 pub(super) mod grid;
+mod launched;
 mod memory;
 mod plan;
 mod staging;
 
+use super::gpu_code;
 use super::launch::{self, Kernel, Work};
 use super::memory::Usage;
 use super::workspace::Workspace;
 use crate::{Error, Result};
-use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::sys;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
 pub use driver::{Gpu, gpus, is_present, start};
 use functions::Functions;
 pub(super) use graph::Pace;
+use launched::Launched;
 use memory::Allocation;
 pub(super) use memory::CudaMemory;
 use staging::Staging;
@@ -57,8 +60,8 @@ pub struct Cuda {
     usage: Usage,
     functions: Functions,
     staging: Staging,
-    /// The kernel that was launched last, for errors that are noticed later.
-    last_kernel: Cell<Option<&'static str>>,
+    /// What was launched last, for errors that are noticed later.
+    last: Cell<Option<Launched>>,
     capturing: Cell<bool>,
     tunes: Cell<bool>,
     libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
@@ -76,7 +79,10 @@ impl Cuda {
         if !options.simulated && !launch::has_gpu_code() {
             return Err(Error::Device(NO_GPU_CODE.to_owned()));
         }
-        start()?;
+        let driver = start()?;
+        if let Some(nvcc) = gpu_code::NVCC.filter(|_| !options.simulated) {
+            driver::check_code(driver, nvcc)?;
+        }
         let gpus = gpus()?;
         let Some(gpu) = gpus.get(options.ordinal).cloned() else {
             let (asked, count) = (options.ordinal, gpus.len());
@@ -98,7 +104,7 @@ impl Cuda {
             gpu,
             usage: Usage::default(),
             staging,
-            last_kernel: Cell::default(),
+            last: Cell::default(),
             capturing: Cell::default(),
             tunes: Cell::default(),
             libraries: RefCell::default(),
@@ -138,11 +144,12 @@ impl Cuda {
     /// # Errors
     /// Those of `open`, which is tried again next time.
     pub fn library<L: 'static>(&self, open: impl FnOnce(&Self) -> Result<L>) -> Result<Rc<L>> {
+        // What the library is asked for next is for this GPU too.
+        self.bind()?;
         if let Some(library) = self.opened() {
             return Ok(library);
         }
         self.outside_capture("open a library")?;
-        self.bind()?;
         let library = Rc::new(open(self)?);
         self.libraries.borrow_mut().insert(TypeId::of::<L>(), library.clone());
         Ok(library)
@@ -205,15 +212,12 @@ impl Cuda {
         // the driver copies the arguments before it returns, and `ops` vouches for the extents.
         let launched =
             unsafe { result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), 0, self.stream(), &mut arguments) };
-        launched.map_err(|error| match self.last_kernel.get() {
-            Some(last) if fails_late(error) => self.kernel_failed(last, error),
-            _ => Error::Device(format!("kernel {} cannot be launched on {blocks} blocks: {}", kernel.name, driver::text(error))),
+        launched.map_err(|error| {
+            self.late(error).unwrap_or_else(|| {
+                Error::Device(format!("kernel {} cannot be launched on {blocks} blocks: {}", kernel.name, driver::text(error)))
+            })
         })?;
-        self.last_kernel.set(Some(kernel.name));
-        if self.options.synchronous {
-            self.stream.synchronize().map_err(|error| self.kernel_failed(kernel.name, error))?;
-        }
-        Ok(())
+        self.after(Launched::Kernel(kernel.name), &"")
     }
 
     /// Makes the context that of this thread.
@@ -226,40 +230,23 @@ impl Cuda {
         if !self.capturing.get() {
             return Ok(());
         }
-        let after = self.last_kernel.get().map_or(String::new(), |kernel| format!(", as it does after kernel {kernel}"));
+        let after = self.last.get().map_or(String::new(), |last| format!(", as it does after {last}"));
         Err(Error::Device(format!("a step that is captured as a graph cannot {what}{after}; do so before the step")))
     }
 
     /// A failed call as a sentence: `doing` is what was asked of the GPU.
     fn check<V>(&self, doing: &str, outcome: Result<V, DriverError>) -> Result<V> {
-        outcome.map_err(|error| match self.last_kernel.get() {
-            Some(kernel) if fails_late(error) => self.kernel_failed(kernel, error),
-            _ => Error::Device(format!("{} failed while {doing}: {}; start again", self.gpu.name, driver::text(error))),
-        })
-    }
-
-    fn kernel_failed(&self, kernel: &str, error: DriverError) -> Error {
-        let reason = driver::text(error);
-        Error::Device(if self.options.synchronous {
-            format!("kernel {kernel} failed: {reason}; this is a fault of the program, please report it")
-        } else {
-            format!("kernel {kernel}, or one launched before it, failed: {reason}; set ROCL_CUDA_SYNC=1 to learn which")
+        outcome.map_err(|error| {
+            self.late(error).unwrap_or_else(|| {
+                Error::Device(format!("{} failed while {doing}: {}; start again", self.gpu.name, driver::text(error)))
+            })
         })
     }
 }
 
-/// Whether an error is that of a kernel, reported by a later call.
-fn fails_late(error: DriverError) -> bool {
-    matches!(
-        error.0,
-        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
-            | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
-            | CUresult::CUDA_ERROR_ASSERT
-            | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
-            | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
-            | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
-            | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
-            | CUresult::CUDA_ERROR_INVALID_PC
-            | CUresult::CUDA_ERROR_LAUNCH_FAILED
-    )
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        // Libraries close what they have opened in the context of the thread. A failure leaves nothing to be done.
+        let _ = self.bind();
+    }
 }

@@ -41,13 +41,13 @@ pub(super) struct EngineConfig {
     pub behavior_notes: Vec<BehaviorNote>,
 }
 
-/// What the library proposes for `graph`, best first; nothing where it has no engine.
+/// What the library proposes for `graph`, best first; each may be one that it does not describe.
 pub(super) fn proposals(
     library: &'static Library,
     target: &Target,
     graph: &Graph,
     heuristics: Heuristics,
-) -> Result<Vec<EngineConfig>, Refusal> {
+) -> Result<Vec<Result<EngineConfig, Refusal>>, Refusal> {
     let mode = match heuristics {
         Heuristics::A => HeuristicMode::CUDNN_HEUR_MODE_A,
         Heuristics::B => HeuristicMode::CUDNN_HEUR_MODE_B,
@@ -57,18 +57,10 @@ pub(super) fn proposals(
         .set(CUDNN_ATTR_ENGINEHEUR_MODE, &[mode])?
         .set_parts(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, std::slice::from_ref(&graph.descriptor))?;
     let draft = target.set_on(draft, None, Some(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP))?;
-    let results = match draft.finish("heuristics") {
-        Ok(heuristics) => {
-            let count = heuristics.count::<Part>(CUDNN_ATTR_ENGINEHEUR_RESULTS)?;
-            heuristics.get_parts(CUDNN_ATTR_ENGINEHEUR_RESULTS, Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, count)
-        }
-        Err(refusal) => Err(refusal),
-    };
-    match results {
-        Ok(configs) => configs.into_iter().map(EngineConfig::read).collect(),
-        Err(refusal) if refusal.is_unsupported() => Ok(Vec::new()),
-        Err(refusal) => Err(refusal),
-    }
+    let heuristics = draft.finish("heuristics")?;
+    let count = heuristics.count::<Part>(CUDNN_ATTR_ENGINEHEUR_RESULTS)?;
+    let configs = heuristics.get_parts(CUDNN_ATTR_ENGINEHEUR_RESULTS, Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, count)?;
+    Ok(configs.into_iter().map(EngineConfig::read).collect())
 }
 
 /// The engine that was chosen before.

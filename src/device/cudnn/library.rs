@@ -6,6 +6,7 @@ use cudarc::cudnn::sys::{
     cudnnBackendAttributeName_t as Attribute, cudnnBackendAttributeType_t as AttributeType, cudnnBackendDescriptorType_t as Kind,
 };
 use std::ffi::{CStr, c_char, c_void};
+use std::fmt;
 use std::sync::OnceLock;
 
 /// A descriptor, to the library.
@@ -18,10 +19,14 @@ pub(super) type RawHandle = *mut c_void;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status(i32);
 
+/// `CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH`.
+const MIXED_PARTS: Status = Status(1002);
+
 functions! {
     /// Of the graph API, what plans need.
     struct Functions {
         version = "cudnnGetVersion": fn() -> usize;
+        cuda_version = "cudnnGetCudartVersion": fn() -> usize;
         status_name = "cudnnGetErrorString": fn(Status) -> *const c_char;
         last_error = "cudnnGetLastErrorString": fn(*mut c_char, usize) -> ();
         create_handle = "cudnnCreate": fn(*mut RawHandle) -> Status;
@@ -73,6 +78,12 @@ impl Library {
         self.version
     }
 
+    /// The major version of CUDA that it was built for: its engines differ from one to another.
+    pub fn cuda_major(&self) -> usize {
+        // SAFETY: the function has no preconditions.
+        unsafe { (self.functions.cuda_version)() / 1000 }
+    }
+
     /// `Ok` where `status` is, and otherwise what the library has to say about `step`.
     pub fn check(&self, step: &'static str, status: Status) -> Result<(), Refusal> {
         if status == Status(0) {
@@ -99,20 +110,20 @@ pub(super) struct Refusal {
     reason: String,
 }
 
-impl Refusal {
-    /// Whether the request was sound, but there is no engine for it: another may do.
-    pub fn is_unsupported(&self) -> bool {
-        (3000..4000).contains(&self.status.0)
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { step, status, name, reason } = self;
+        write!(f, "cuDNN refused {step} with {name} ({})", status.0)?;
+        if reason.is_empty() { Ok(()) } else { write!(f, ", because of `{reason}`") }
     }
 }
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { step, status, name, reason } = refusal;
-        let reason = if reason.is_empty() { String::new() } else { format!(", because of `{reason}`") };
-        Self::Device(format!(
-            "cuDNN refused {step} with {name} ({}){reason}; CUDNN_LOGLEVEL_DBG=2 CUDNN_LOGDEST_DBG=stderr make it say more",
-            status.0
-        ))
+        let remedy = match refusal.status {
+            MIXED_PARTS => "its parts are of different versions, so set ROCL_CUDA_LIBS to the one folder that holds them all",
+            _ => "CUDNN_LOGLEVEL_DBG=2 CUDNN_LOGDEST_DBG=stderr make it say more",
+        };
+        Self::Device(format!("{refusal}; {remedy}"))
     }
 }

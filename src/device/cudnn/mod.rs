@@ -14,6 +14,7 @@ mod plan;
 mod policy;
 mod problem;
 mod record;
+mod search;
 mod target;
 mod tensor;
 mod tune;
@@ -32,10 +33,15 @@ use engine::{EngineConfig, Heuristics};
 use graph::Graph;
 use library::{Library, Refusal};
 use policy::Policy;
+use search::Search;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use target::Target;
+
+/// More workspace than this is not worth a faster engine: it is kept for the whole run. It does not depend on the memory that is free, since the choice
+/// of engines decides the bits of a result.
+pub const MOST_WORKSPACE: usize = 1 << 30;
 
 /// cuDNN on a card, with the plans made so far.
 pub struct Cudnn {
@@ -44,6 +50,7 @@ pub struct Cudnn {
     card: String,
     plans: RefCell<BTreeMap<Problem, Rc<Plan>>>,
     replayed: RefCell<BTreeMap<Problem, RecordedPlan>>,
+    remarks: RefCell<Vec<String>>,
     /// The problems whose engines were measured, and the plans that served them before: captured graphs may use those.
     tuned: RefCell<BTreeMap<Problem, Option<Rc<Plan>>>>,
     runtime_compilation: Cell<bool>,
@@ -82,6 +89,7 @@ impl Cudnn {
             card: card.to_owned(),
             plans: RefCell::default(),
             replayed: RefCell::default(),
+            remarks: RefCell::default(),
             tuned: RefCell::default(),
             runtime_compilation: Cell::new(false),
         }
@@ -100,7 +108,7 @@ impl Cudnn {
     /// The plan for `problem`, made when it is first asked for.
     ///
     /// It is the first admissible engine of the first graph that has one; graphs that fuse more come first. What a replayed record says comes
-    /// before that.
+    /// before that, as far as it can be made again.
     ///
     /// # Errors
     /// [`Error::Shape`] when the shape has no output, [`Error::Device`] when no engine can compute it.
@@ -109,11 +117,7 @@ impl Cudnn {
             return Ok(plan.clone());
         }
         problem.shape.check("cudnn", &[])?;
-        let recorded = self.replayed.borrow().get(&problem).cloned();
-        let plan = Rc::new(match recorded {
-            Some(recorded) => self.replay_plan(&recorded)?,
-            None => self.find_plan(problem)?,
-        });
+        let plan = Rc::new(self.recorded_plan(problem).map_or_else(|| self.find_plan(problem), Ok)?);
         self.plans.borrow_mut().insert(problem, plan.clone());
         Ok(plan)
     }
@@ -134,7 +138,7 @@ impl Cudnn {
     }
 
     fn record_of(&self, plans: Vec<RecordedPlan>) -> Record {
-        Record { schema: Record::SCHEMA, cudnn: self.version(), card: self.card.clone(), plans }
+        Record { schema: Record::SCHEMA, cudnn: self.version(), cuda: self.library.cuda_major(), card: self.card.clone(), plans }
     }
 
     /// From now on, plans that are not yet made are made as `record` says, where it says anything.
@@ -142,57 +146,68 @@ impl Cudnn {
     /// # Errors
     /// [`Error::Device`] when it is of another card or another version of the library; then nothing changes.
     pub fn replay(&self, record: &Record) -> Result<()> {
-        record.check(&self.card, self.version())?;
+        record.check(&self.record_of(Vec::new()))?;
         self.replayed.borrow_mut().extend(record.plans.iter().map(|plan| (plan.problem, plan.clone())));
         Ok(())
     }
 
-    fn replay_plan(&self, recorded: &RecordedPlan) -> Result<Plan> {
-        let RecordedPlan { problem, pattern, choice } = recorded;
+    /// The plan that a replayed record has for `problem`. A record may be damaged, or of a driver that could do more: what cannot be made
+    /// again is struck out, with a remark.
+    fn recorded_plan(&self, problem: Problem) -> Option<Plan> {
+        let recorded = self.replayed.borrow().get(&problem).cloned()?;
+        let refused = match self.replay_plan(&recorded) {
+            Ok(plan) => return Some(plan),
+            Err(refused) => refused,
+        };
+        self.replayed.borrow_mut().remove(&problem);
+        self.remarks.borrow_mut().push(format!(
+            "engine {}, which was recorded for {problem}, is replaced by another, so results differ in rounding: {refused}",
+            recorded.choice.engine
+        ));
+        None
+    }
+
+    fn replay_plan(&self, RecordedPlan { problem, pattern, choice }: &RecordedPlan) -> Result<Plan> {
+        if !problem.patterns().contains(pattern) {
+            return Err(Error::Device(
+                "its graph is not one for the problem; it is replaced when engines are recorded again".to_owned(),
+            ));
+        }
         let graph = self.graph(problem, pattern)?;
         let config = engine::chosen(self.library, &self.target, &graph, choice)?;
         if !self.policy(problem).admits(&config.numerical_notes, &config.behavior_notes) {
-            let engine = choice.engine;
-            return Err(Error::Device(format!(
-                "engine {engine}, which was recorded for {problem}, does not keep what its arithmetic promises; leave the record out to choose anew"
-            )));
+            return Err(Error::Device(
+                "it does not keep what its arithmetic promises; it is replaced when engines are recorded again".to_owned(),
+            ));
         }
         Ok(self.finish(*problem, *pattern, &graph, &config)?)
     }
 
-    /// A fused graph that has only engines of last resort is worth less than a simpler one that has an engine chosen for speed.
+    /// What has been said about records since this was last asked: engines that could not be made again.
+    pub fn take_remarks(&self) -> Vec<String> {
+        self.remarks.take()
+    }
+
+    /// A fused graph that has only engines of last resort is worth less than a simpler one that has an engine chosen for speed; and an engine that wants
+    /// more than [`MOST_WORKSPACE`] is worth less than any other.
     fn find_plan(&self, problem: Problem) -> Result<Plan> {
-        let patterns = problem.patterns();
+        let (patterns, search) = (problem.patterns(), Search::new(self, problem));
+        let mut least = None::<Plan>;
         for tier in [&[Heuristics::A, Heuristics::B][..], &[Heuristics::Fallback]] {
-            for &pattern in &patterns {
-                let graph = self.graph(&problem, &pattern)?;
-                for &heuristics in tier {
-                    if let Some(plan) = self.candidates(problem, pattern, &graph, heuristics)?.next() {
+            for (&pattern, &heuristics) in
+                patterns.iter().flat_map(|pattern| tier.iter().map(move |heuristics| (pattern, heuristics)))
+            {
+                for plan in search.candidates(pattern, heuristics) {
+                    if plan.workspace_bytes() <= MOST_WORKSPACE {
                         return Ok(plan);
+                    }
+                    if least.as_ref().is_none_or(|least| plan.workspace_bytes() < least.workspace_bytes()) {
+                        least = Some(plan);
                     }
                 }
             }
         }
-        let version = self.version();
-        Err(Error::Device(format!(
-            "cuDNN {version} has no engine for {problem} on an {}; choose another precision or install a newer cuDNN",
-            self.card
-        )))
-    }
-
-    /// The admissible engines for `graph` that can be made ready, best first.
-    fn candidates(
-        &self,
-        problem: Problem,
-        pattern: Pattern,
-        graph: &Graph,
-        heuristics: Heuristics,
-    ) -> Result<impl Iterator<Item = Plan>> {
-        let policy = self.policy(&problem);
-        let proposals = engine::proposals(self.library, &self.target, graph, heuristics)?;
-        let admissible = proposals.into_iter().filter(move |e| policy.admits(&e.numerical_notes, &e.behavior_notes));
-        // Heuristics propose engines that cannot be made ready, here or at all: the next one is tried.
-        Ok(admissible.filter_map(move |config| self.finish(problem, pattern, graph, &config).ok()))
+        least.ok_or_else(|| search.in_vain())
     }
 
     fn policy(&self, problem: &Problem) -> Policy {

@@ -41,6 +41,15 @@ impl Operation {
     pub const DGRAD: Self = Self::Dgrad { residual: false, mask: false };
     /// The filters' gradient alone.
     pub const WGRAD: Self = Self::Wgrad { accumulate: false };
+
+    /// The name of the convolution, as records of launches have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fprop { .. } | Self::Statistics => "conv_fprop",
+            Self::Dgrad { .. } => "conv_dgrad",
+            Self::Wgrad { .. } => "conv_wgrad",
+        }
+    }
 }
 
 impl fmt::Display for Operation {

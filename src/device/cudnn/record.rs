@@ -13,6 +13,9 @@ pub struct Record {
     pub schema: u32,
     /// The version of cuDNN: 10000 · major + 100 · minor + patch. Its engines' numbers mean nothing to another.
     pub cudnn: usize,
+    /// The major version of CUDA that this cuDNN was built for.
+    #[serde(default)]
+    pub cuda: usize,
     /// The card.
     pub card: String,
     /// A plan for each problem.
@@ -33,29 +36,33 @@ pub struct RecordedPlan {
 
 impl Record {
     /// The format written here.
-    pub const SCHEMA: u32 = 1;
+    pub const SCHEMA: u32 = 2;
 
-    /// A file's name for the engines that were fastest on `card`: one for each card and version of the library.
-    pub fn file_name(card: &str, cudnn: usize) -> String {
-        let card: String = card.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        format!("cudnn-{cudnn}-{card}.json")
+    /// A file's name for the engines that were fastest: one for each card and version of the library.
+    pub fn file_name(&self) -> String {
+        let card: String = self.card.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        format!("cudnn-{}-cuda{}-{card}.json", self.cudnn, self.cuda)
     }
 
-    /// Whether its engines are those of `card` and this version of the library.
+    /// Whether its engines are those of the card and the library that `here` is of.
     ///
     /// # Errors
     /// [`Error::Device`] when they are not, with a sentence that says why.
-    pub(super) fn check(&self, card: &str, cudnn: usize) -> Result<()> {
-        let Self { schema, cudnn: recorded, .. } = *self;
-        let difference = if schema != Self::SCHEMA {
-            format!("in format {schema}, and this program reads format {}", Self::SCHEMA)
-        } else if recorded != cudnn {
-            format!("with cuDNN {recorded}, and this is cuDNN {cudnn}")
-        } else if self.card != card {
-            format!("on an {}, and this is an {card}", self.card)
+    pub(super) fn check(&self, here: &Self) -> Result<()> {
+        let Self { schema, cudnn, cuda, .. } = *self;
+        let difference = if schema != here.schema {
+            format!("in format {schema}, and this program reads format {}", here.schema)
+        } else if cudnn != here.cudnn {
+            format!("with cuDNN {cudnn}, and this is cuDNN {}", here.cudnn)
+        } else if cuda != here.cuda {
+            format!("with a cuDNN for CUDA {cuda}, and this is one for CUDA {}", here.cuda)
+        } else if self.card != here.card {
+            format!("on an {}, and this is an {}", self.card, here.card)
         } else {
             return Ok(());
         };
-        Err(Error::Device(format!("the choice of convolution engines was recorded {difference}; leave it out to choose anew")))
+        Err(Error::Device(format!(
+            "the choice of convolution engines was recorded {difference}; engines are chosen anew without it"
+        )))
     }
 }

@@ -5,6 +5,7 @@ use super::engine::Heuristics;
 use super::plan::Plan;
 use super::problem::Problem;
 use super::record::Record;
+use super::search::Search;
 use crate::device::Arithmetic;
 use crate::{Error, Result};
 use std::rc::Rc;
@@ -13,27 +14,38 @@ use std::time::Duration;
 impl Cudnn {
     /// The fastest of at most `limit` engines for each graph that may serve `problem`, by `measure`, which from then on is the plan for it.
     ///
-    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock; one that fails there is passed over.
+    /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock; one that is no choice takes no time.
     /// What was measured before, or a record has chosen, is kept.
     ///
     /// # Errors
-    /// [`Error::Usage`] in `f32`, whose engines do not depend on measurements; as [`plan`](Self::plan).
-    pub fn tune(&self, problem: Problem, limit: usize, mut measure: impl FnMut(&Plan) -> Result<Duration>) -> Result<Rc<Plan>> {
+    /// [`Error::Usage`] in `f32`, whose engines do not depend on measurements; those of `measure`; as [`plan`](Self::plan).
+    pub fn tune(
+        &self,
+        problem: Problem,
+        limit: usize,
+        mut measure: impl FnMut(&Plan) -> Result<Option<Duration>>,
+    ) -> Result<Rc<Plan>> {
         if problem.arithmetic == Arithmetic::F32 {
             return Err(Error::Usage(
                 "convolutions in fp32 are not tuned, so that every run computes the same; tune tf32, fp16 or bf16".to_owned(),
             ));
         }
-        if self.tuned.borrow().contains_key(&problem) || self.replayed.borrow().contains_key(&problem) {
+        if self.tuned.borrow().contains_key(&problem) {
             return self.plan(problem);
         }
+        if self.replayed.borrow().contains_key(&problem) {
+            let plan = self.plan(problem)?;
+            // Unless what was recorded could not be made again.
+            if self.replayed.borrow().contains_key(&problem) {
+                return Ok(plan);
+            }
+        }
         problem.shape.check("cudnn", &[])?;
+        let search = Search::new(self, problem);
         let mut best: Option<(Duration, Plan)> = None;
         for pattern in problem.patterns() {
-            let graph = self.graph(&problem, &pattern)?;
-            for candidate in self.candidates(problem, pattern, &graph, Heuristics::A)?.take(limit) {
-                // An engine that fails, or wants more memory than there is, is no choice.
-                let Ok(duration) = measure(&candidate) else { continue };
+            for candidate in search.candidates(pattern, Heuristics::A).take(limit) {
+                let Some(duration) = measure(&candidate)? else { continue };
                 if best.as_ref().is_none_or(|(least, _)| duration < *least) {
                     best = Some((duration, candidate));
                 }
