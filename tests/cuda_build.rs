@@ -7,8 +7,8 @@ mod codegen;
 use codegen::nvcc::{self, Job, Nvcc};
 use codegen::signature::{self, VARIANTS};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// An nvcc of this version that knows these architectures, copies what it compiles, and logs that it did; it refuses what holds `BROKEN`.
 fn stand_in(folder: &Path, version: &str, architectures: &str) -> PathBuf {
@@ -27,8 +27,10 @@ esac
 "#,
         log = folder.join("log").display()
     );
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // A shell writes it: a file open for writing in this process is inherited by what other tests start at that moment, and Linux
+    // refuses to execute it while they hold it (ETXTBSY).
+    let write = r#"printf %s "$1" > "$2" && chmod +x "$2""#;
+    assert!(Command::new("sh").args(["-c", write, "sh", &script]).arg(&path).status().unwrap().success());
     path
 }
 
