@@ -95,6 +95,9 @@ pub mod optim;
 pub mod recipe;
 pub mod report;
 pub mod run;
+#[cfg(test)]
+#[path = "../tests/common/skipped.rs"]
+mod skipped;
 pub mod tensor;
 pub mod trial;
 

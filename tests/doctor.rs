@@ -2,8 +2,11 @@
 
 #[path = "fake_cuda/mod.rs"]
 mod fake_cuda;
+#[path = "common/skipped.rs"]
+mod skipped;
 
 use rocl::device::{cuda, launch};
+use skipped::skipped;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -92,7 +95,7 @@ fn fusions_are_listed() {
     let (code, stdout, _) = output(Command::new(env!("CARGO_BIN_EXE_rocl")).arg("doctor"));
     assert_eq!(code, 0, "{stdout}");
     if !stdout.contains("ok  cuDNN 9") || stdout.contains("cuda:0") {
-        return println!("skipped: this machine has no cuDNN, or a GPU");
+        return skipped("this machine has no cuDNN, or a GPU");
     }
     for card in ["sm_80", "sm_90"] {
         let line =
@@ -136,7 +139,7 @@ fn without_driver_and_gpu_code_the_cpu_needs_no_word() {
     // Asked of the program, since this process may have loaded a driver.
     let (_, stdout, _) = output(Command::new(env!("CARGO_BIN_EXE_rocl")).arg("doctor"));
     if launch::has_gpu_code() || !stdout.contains("there is no NVIDIA driver") {
-        return println!("skipped: this machine has a driver, or this build GPU code");
+        return skipped("this machine has a driver, or this build GPU code");
     }
     let folder = tempfile::tempdir().unwrap();
     let (code, _, stderr) = output(Command::new(env!("CARGO_BIN_EXE_rocl")).args(train(&folder.path().join("run"))));

@@ -42,7 +42,13 @@ fn a_stage_fails_times_out_or_is_skipped_and_the_next_runs() {
     let folder = tempfile::tempdir().unwrap();
     let mut report = Report::open(folder.path(), machine(), "today".to_owned(), |_| true);
     let endless = Stage { limit: Duration::from_millis(100), ..shell("endless", "echo begun; sleep 60 & wait") };
+    // A tool that cannot work there says so; when it works, the same words are no excuse.
+    let refusal = Some("Device not supported");
+    let refusing = Stage { refusal, ..shell("refusing", "echo 'Error: Device not supported'; exit 1") };
+    let finding = Stage { refusal, ..shell("finding", "echo 'Invalid write of size 4'; exit 9") };
     for (stage, verdict, pass, tail) in [
+        (refusing, Verdict::Skipped, true, "Error: Device not supported\nit does not work on this machine"),
+        (finding, Verdict::Failed, false, "Invalid write of size 4\nexit status: 9"),
         (shell("good", "echo \"$NOTE\" says \\\"yes\\\"").with("NOTE", "it"), Verdict::Passed, true, "it says \"yes\""),
         (shell("bad", "echo oh >&2; exit 3"), Verdict::Failed, false, "oh\nexit status: 3"),
         (endless, Verdict::TimedOut, false, "begun\nended after 0.1 s, its limit"),
@@ -62,9 +68,9 @@ fn a_stage_fails_times_out_or_is_skipped_and_the_next_runs() {
         (&1.into(), &false.into(), &"Some Card".into(), &"abc".into())
     );
     let stages = json["stages"].as_array().unwrap();
-    assert_eq!(stages.len(), 6);
-    assert_eq!(stages[0]["command"], "NOTE=it sh -c echo \"$NOTE\" says \\\"yes\\\"");
-    assert_eq!(stages[2]["verdict"], "timed_out");
+    assert_eq!(stages.len(), 8);
+    assert_eq!(stages[2]["command"], "NOTE=it sh -c echo \"$NOTE\" says \\\"yes\\\"");
+    assert_eq!(stages[4]["verdict"], "timed_out");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Where and by what a report was measured.
 
 use crate::Device;
+use crate::device::cuda::{self, Gpu};
+use crate::device::libraries::CudaLibrary;
+use crate::device::library_version;
 use serde::Serialize;
 
 /// What a figure depends on besides its settings.
@@ -12,6 +15,9 @@ pub struct Machine {
     pub cpu: String,
     /// This program's version.
     pub version: &'static str,
+    /// The GPU that computed, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<MachineGpu>,
     /// The commit it was built from, with `-dirty` where files were changed; `unknown` outside a repository.
     pub commit: &'static str,
 }
@@ -23,8 +29,36 @@ impl Machine {
             device: device.description(),
             cpu: cpu_name(),
             version: env!("CARGO_PKG_VERSION"),
+            gpu: MachineGpu::of(device),
             commit: option_env!("ROCL_COMMIT").unwrap_or("unknown"),
         }
+    }
+}
+
+/// A GPU, and what computes on it besides this program. Its driver's own version is in [`Load`](super::gauge::Load).
+#[derive(Clone, Debug, Serialize)]
+pub struct MachineGpu {
+    #[serde(flatten)]
+    gpu: Gpu,
+    /// The version of CUDA that the driver supports, `13.0`.
+    cuda: Option<String>,
+    /// cuDNN's version, `9.19.0`; none where kernels convolve.
+    cudnn: Option<String>,
+    /// cuBLASLt's version.
+    cublaslt: Option<String>,
+}
+
+impl MachineGpu {
+    fn of(device: &Device) -> Option<Self> {
+        let Device::Cuda(cuda) = device else { return None };
+        let uses_libraries = !device.convolves_directly();
+        let version = |library| uses_libraries.then(|| library_version::find(library).ok().map(|(_, version)| version)).flatten();
+        Some(Self {
+            gpu: cuda.gpu().clone(),
+            cuda: cuda::start().ok().map(|(major, minor)| format!("{major}.{minor}")),
+            cudnn: version(CudaLibrary::Cudnn),
+            cublaslt: version(CudaLibrary::CublasLt),
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`calls`] | every kernel and library call of a step, one by one |
 //! | `access` | how its kernels access memory, as a GPU would see it; with the feature `access` |
 //! | [`model`] | the same, predicted for a card from shapes alone |
+//! | [`gauge`] | a GPU's clocks, power and energy meanwhile |
 //! | [`mod@compare`] | two reports, before and after a change |
 //!
 //! Counting needs no hand-kept table: a step is [recorded](crate::device::record) call by call, each with the bytes it cannot do without moving
@@ -20,6 +21,7 @@ pub mod calls;
 pub mod cards;
 pub mod ceilings;
 pub mod compare;
+pub mod gauge;
 pub mod machine;
 pub mod measure;
 pub mod model;

@@ -3,9 +3,9 @@
 use super::common::{Common, Settings, recipe_of};
 use super::output::{note, print, print_json};
 use super::precision::in_precision;
+use super::tune::Tune;
 use crate::data::Split;
 use crate::element::Element;
-use crate::recipe::engines::Tuning;
 use crate::recipe::settings::{Method, Overrides, Recipe};
 use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, duration};
 use crate::run::checkpoint::{Checkpoint, Kind};
@@ -35,9 +35,8 @@ pub struct Args {
     /// Continue the run in --out from its last checkpoint
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Measure convolution engines at the start and take the fastest (on a GPU, not in fp32); kept for the next run
-    #[arg(long)]
-    tune: bool,
+    #[command(flatten)]
+    tune: Tune,
     #[command(flatten)]
     common: Common,
 }
@@ -70,11 +69,11 @@ pub fn run(args: Args) -> Result<()> {
     in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref(), tune))
 }
 
-fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: bool) -> Result<()> {
+fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: Tune) -> Result<()> {
     let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
     interrupt::install()?;
-    let tuning = tune.then(|| Tuning::start::<T>(&device)).transpose()?;
+    let tuning = tune.start::<T>(&device)?;
     let mut training = match checkpoint {
         Some(checkpoint) => Training::<T>::resume(&device, &settings.recipe, &data, checkpoint)?,
         None => Training::new(&device, &settings.recipe, &data)?,

@@ -1,6 +1,6 @@
 //! Which of cuDNN's engines convolve on a device: to be written down, chosen again, or found by measurement.
 
-use super::cudnn::{Cudnn, Record};
+use super::cudnn::{Cudnn, EngineSet, Record};
 use super::{Arithmetic, Device};
 use crate::element::Element;
 use crate::{Error, Result};
@@ -28,12 +28,13 @@ impl Device {
         self.cudnn().map_or(Ok(()), |cudnn| cudnn.replay(record))
     }
 
-    /// From now on, engines are chosen by measurement when a convolution of numbers stored as `T` is first run, unless a record has chosen
-    /// one. That takes some seconds in all, and gives other bits from run to run: so results are only repeated by [replaying](Self::replay_engines).
+    /// From now on, the fastest of these `engines` is chosen by measurement when a convolution of numbers stored as `T` is first run, unless a record
+    /// has chosen one. That takes some seconds in all, minutes with engines that have to be compiled, and gives other bits from run to run: so results
+    /// are only repeated by [replaying](Self::replay_engines).
     ///
     /// # Errors
     /// [`Error::Usage`] where no library convolves, and in `fp32`, which computes the same in every run.
-    pub fn tune_engines<T: Element>(&self) -> Result<()> {
+    pub fn tune_engines<T: Element>(&self, engines: EngineSet) -> Result<()> {
         let (Self::Cuda(cuda), Some(_)) = (self, self.cudnn()) else {
             return Err(Error::Usage(format!(
                 "only cuDNN's convolutions on a GPU are tuned, and this is {self:?}; leave --tune out"
@@ -45,7 +46,7 @@ impl Device {
                     .to_owned(),
             ));
         }
-        cuda.start_tuning();
+        cuda.start_tuning(engines);
         Ok(())
     }
 
@@ -60,8 +61,8 @@ impl Device {
         self.cudnn().map_or_else(Vec::new, |cudnn| cudnn.take_remarks())
     }
 
-    /// The name of a file for what [`tune_engines`](Self::tune_engines) finds here: one for each card and version of cuDNN.
-    pub fn engines_file(&self) -> Option<String> {
-        self.engines().map(|record| record.file_name())
+    /// The name of a file for what [`tune_engines`](Self::tune_engines) finds among `engines` here: one for each card and version of cuDNN.
+    pub fn engines_file(&self, engines: EngineSet) -> Option<String> {
+        self.engines().map(|record| record.file_name(engines))
     }
 }

@@ -18,6 +18,8 @@ pub enum CudaLibrary {
     CublasLt,
     /// The compiler that some of cuDNN's engines use, version 13 or 12.
     Nvrtc,
+    /// Ranges that profilers show.
+    Nvtx,
 }
 
 impl CudaLibrary {
@@ -27,6 +29,7 @@ impl CudaLibrary {
             Self::Cudnn => "cuDNN 9",
             Self::CublasLt => "cuBLASLt",
             Self::Nvrtc => "NVRTC",
+            Self::Nvtx => "NVTX",
         }
     }
 
@@ -38,6 +41,7 @@ impl CudaLibrary {
             (Self::CublasLt, _) => &["libcublasLt.so.13", "libcublasLt.so.12"],
             (Self::Nvrtc, Some(..13)) => &["libnvrtc.so.12", "libnvrtc.so.13"],
             (Self::Nvrtc, _) => &["libnvrtc.so.13", "libnvrtc.so.12"],
+            (Self::Nvtx, _) => &["libnvtx3interop.so.1", "libnvToolsExt.so.1"],
         }
     }
 
@@ -46,6 +50,7 @@ impl CudaLibrary {
             Self::Cudnn => "nvidia-cudnn-cu13",
             Self::CublasLt => "nvidia-cublas",
             Self::Nvrtc => "nvidia-cuda-nvrtc",
+            Self::Nvtx => "nvidia-nvtx",
         }
     }
 }
@@ -155,7 +160,7 @@ impl OpenLibrary {
 /// # Errors
 /// [`Error::Device`] when it is not found or cannot be loaded, [`Error::Usage`] when `ROCL_CUDA_LIBS` is wrong.
 pub fn open(library: CudaLibrary) -> Result<&'static OpenLibrary> {
-    static OPEN: [OnceLock<OpenLibrary>; 3] = [const { OnceLock::new() }; 3];
+    static OPEN: [OnceLock<OpenLibrary>; 4] = [const { OnceLock::new() }; 4];
     let slot = &OPEN[library as usize];
     if let Some(open) = slot.get() {
         return Ok(open);
@@ -297,7 +302,7 @@ mod tests {
         // Not one of the machine's own libraries, which the loader would find.
         let path = place(root.path(), "libnvrtc.so.12");
         let places = Places { named: vec![root.path().to_owned()], ..Places::default() };
-        let Err(error) = open_in(&places, CudaLibrary::Nvrtc) else { return println!("skipped: this machine has NVRTC") };
+        let Err(error) = open_in(&places, CudaLibrary::Nvrtc) else { return crate::skipped::skipped("this machine has NVRTC") };
         let message = error.to_string();
         assert!(message.contains(path.to_str().unwrap()) && message.contains("repair it"), "{message}");
     }

@@ -21,6 +21,8 @@ pub fn find(library: CudaLibrary) -> Result<(PathBuf, String)> {
                 open.function::<unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int>("nvrtcVersion")?(&mut major, &mut minor);
                 format!("{major}.{minor}")
             }
+            // Says none.
+            CudaLibrary::Nvtx => "3".to_owned(),
         }
     };
     Ok((open.path().to_owned(), version))

@@ -19,6 +19,7 @@ pub mod libraries;
 pub mod library_version;
 pub(crate) mod matmul;
 mod memory;
+pub mod ranges;
 pub mod record;
 mod workspace;
 

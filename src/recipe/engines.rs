@@ -1,6 +1,6 @@
 //! Which of cuDNN's engines compute a run's convolutions: the same again when it is resumed, and the fastest known where they are measured.
 
-use crate::device::cudnn::Record;
+use crate::device::cudnn::{EngineSet, Record};
 use crate::element::Element;
 use crate::run::atomic;
 use crate::run::checkpoint::Meta;
@@ -44,21 +44,21 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// Has engines measured on `device`, but for those that a file in the user's cache knows. Call it before the device is used.
+    /// Has these `engines` measured on `device`, but for convolutions whose fastest a file in the user's cache knows. Call it before the device is used.
     ///
     /// # Errors
     /// Those of [`Device::tune_engines`].
-    pub fn start<T: Element>(device: &Device) -> Result<Self> {
-        Self::start_in::<T>(device, cache().as_deref())
+    pub fn start<T: Element>(device: &Device, engines: EngineSet) -> Result<Self> {
+        Self::start_in::<T>(device, engines, cache().as_deref())
     }
 
     /// As [`start`](Self::start), with the file in this folder.
     ///
     /// # Errors
     /// Those of [`Device::tune_engines`].
-    pub fn start_in<T: Element>(device: &Device, folder: Option<&Path>) -> Result<Self> {
-        device.tune_engines::<T>()?;
-        let file = folder.zip(device.engines_file()).map(|(folder, name)| folder.join(name));
+    pub fn start_in<T: Element>(device: &Device, engines: EngineSet, folder: Option<&Path>) -> Result<Self> {
+        device.tune_engines::<T>(engines)?;
+        let file = folder.zip(device.engines_file(engines)).map(|(folder, name)| folder.join(name));
         let known = file.as_ref().and_then(|file| std::fs::read(file).ok()).and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(record) = known {
             // A file that does not fit is one that is replaced.

@@ -5,11 +5,13 @@ use super::epoch::EpochBuffers;
 use super::settings::{Method, Recipe, View};
 use crate::attack::{Attack, LinfPgd, RandomStart};
 use crate::data::Dataset;
+use crate::device::ranges::Range;
 use crate::element::{Element, Real};
 use crate::loss::{EmbeddingLoss, NtXent};
 use crate::nn::Network;
 use crate::optim::Optimizer;
 use crate::{Device, Error, Result, Tensor};
+use std::ffi::CStr;
 
 /// Everything a pretraining run needs on the device, allocated once.
 pub struct Pretraining<T: Element> {
@@ -147,11 +149,13 @@ impl<T: Element> Pretraining<T> {
 
     /// x₁, x₂ ← two independent augmentations of the step's images.
     pub fn draw_views(&self) -> Result<()> {
+        let _range = self.range(c"augment");
         self.epoch.augment(&self.images.rows(0..2 * self.batch)?)
     }
 
     /// x_adv ← a version of x₁ within the ε-ball that the model as it is (with running statistics) embeds away from its target view.
     pub fn perturb(&self) -> Result<()> {
+        let _range = self.range(c"attack");
         let adversary = self.adversary()?;
         adversary.model.copy_from(&self.network)?;
         let target = self.view(match self.recipe.attack.attack_to {
@@ -165,6 +169,7 @@ impl<T: Element> Pretraining<T> {
 
     /// The regulariser, 1/λ · NT-Xent of the adversary and the other view (or its own): forward and backward.
     pub fn regularize(&self) -> Result<()> {
+        let _range = self.range(c"regularizer");
         let adversary = self.adversary()?;
         let pair = match self.recipe.loss.regularize_to {
             View::Other => self.images.rows(self.batch..3 * self.batch)?,
@@ -175,14 +180,21 @@ impl<T: Element> Pretraining<T> {
 
     /// The main loss, NT-Xent of all views: forward and backward.
     pub fn contrast(&self) -> Result<()> {
+        let _range = self.range(c"main");
         self.pass(&self.images, self.images.rows_len() / self.batch, 1.0, &*self.loss, 0)
     }
 
     /// Moves the parameters along the gradients, unless these overflowed, and the step counter on.
     pub fn update(&self) -> Result<()> {
+        let _range = self.range(c"optimizer");
         self.optimizer.step(self.network.parameters(), self.epoch.clock(), self.epoch.learning_rates())?;
         self.network.end_step()?;
         self.epoch.record(&self.losses)
+    }
+
+    /// For profilers.
+    fn range(&self, phase: &CStr) -> Range {
+        self.images.device().range(phase)
     }
 
     /// View 0, 1 or 2 (the adversary) of the step's images.

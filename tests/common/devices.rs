@@ -103,7 +103,7 @@ pub fn chosen() -> &'static [TestDevice] {
 pub fn in_type<T: Element>() -> Vec<Device> {
     let devices: Vec<Device> = chosen().iter().filter(|device| device.computes_in::<T>()).map(|device| device.open()).collect();
     if devices.is_empty() {
-        super::skipped(&format!("no device chosen computes in {}", T::NAME));
+        super::skipped(format!("no device chosen computes in {}", T::NAME));
     }
     devices
 }

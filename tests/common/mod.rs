@@ -6,8 +6,10 @@ pub mod altered;
 pub mod devices;
 #[path = "../fake_cuda/mod.rs"]
 pub mod fake_cuda;
+pub mod skipped;
 
-use std::io::Write;
+pub use skipped::skipped;
+
 use std::path::PathBuf;
 
 /// The repository, or the part of it that tests read: the folder that `ROCL_ROOT` names, else the current one, else where the tests were built.
@@ -32,15 +34,8 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("ROCL_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
     let path = folder.join("golden").join(name);
     if !path.exists() {
-        skipped(&format!("{} is not there", path.display()));
+        skipped(format!("{} is not there", path.display()));
         return None;
     }
     Some(path)
-}
-
-/// Says that a test, or a part of it, did not run. The harness shows what a passing test prints to nobody, so this goes past it.
-pub fn skipped(why: &str) {
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Nowhere to complain about a standard error that is closed.
-    let _ = writeln!(std::io::stderr(), "skipped: {why} ({name})");
 }

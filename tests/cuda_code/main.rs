@@ -4,6 +4,8 @@
 mod disassembly;
 mod occupancy;
 mod report;
+#[path = "../common/skipped.rs"]
+mod skipped;
 mod source;
 
 use disassembly::Disassembler;

@@ -1,7 +1,8 @@
 //! NVIDIA's libraries on the fake driver: cuDNN's plans are made for a card that is only described and run by interpretation, cuBLASLt's products
 //! are computed by their definition. Both work in the stream's order, on the memory they are given, and are captured with everything else.
 
-use crate::fake_cuda;
+use crate::common::fake_cuda;
+use crate::common::skipped::missing;
 use crate::plan_interpreter::{interpret, name_of, tensors};
 use cudarc::driver::sys::CUstream as Stream;
 use half::{bf16, f16};
@@ -23,7 +24,7 @@ pub fn device(options: CudaOptions) -> Option<Device> {
             Some(device)
         }
         Err(error) => {
-            println!("skipped: {error}");
+            missing(error);
             None
         }
     }

@@ -1,5 +1,6 @@
 //! What the device offers to libraries, and where it finds kernels.
 
+use crate::common::skipped;
 use crate::{devices, fake_cuda};
 use rocl::device::{Cuda, CudaOptions, Graph, launch};
 use rocl::{Device, Error, Tensor, ops};
@@ -85,7 +86,7 @@ fn embedded_code_has_every_kernel_under_its_name() {
         return;
     }
     if !launch::has_gpu_code() {
-        return println!("skipped: this build carries no GPU code");
+        return skipped("this build carries no GPU code");
     }
     fake_cuda::device();
     let device = Device::cuda_with(CudaOptions::default()).unwrap();

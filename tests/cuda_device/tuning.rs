@@ -3,7 +3,7 @@
 use crate::{fake_cuda, libraries};
 use rocl::data::{Dataset, Split, textures};
 use rocl::device::CudaOptions;
-use rocl::device::cudnn::{EngineChoice, Operation, Plan, Record};
+use rocl::device::cudnn::{EngineChoice, EngineSet, Operation, Plan, Record};
 use rocl::recipe::Recipe;
 use rocl::recipe::engines::{Tuning, record};
 use rocl::recipe::settings::Method;
@@ -58,7 +58,7 @@ fn the_fastest_engine_is_taken_and_kept_for_the_next_run() {
     let folder = tempfile::tempdir().unwrap();
     contrary(&preferred);
     let device = libraries::device(TF32).unwrap();
-    let tuning = Tuning::start_in::<f32>(&device, Some(folder.path())).unwrap();
+    let tuning = Tuning::start_in::<f32>(&device, EngineSet::Prebuilt, Some(folder.path())).unwrap();
     let training = train(&device, 4);
     let found = choices(&device);
     assert!(found.iter().filter(|choice| !preferred.contains(choice)).count() > found.len() / 2, "{found:?}");
@@ -69,12 +69,12 @@ fn the_fastest_engine_is_taken_and_kept_for_the_next_run() {
     libraries::set_cost(|_| 0);
     let next = libraries::device(TF32).unwrap();
     fake_cuda::set("cuEventElapsedTime=1");
-    Tuning::start_in::<f32>(&next, Some(folder.path())).unwrap();
+    Tuning::start_in::<f32>(&next, EngineSet::Prebuilt, Some(folder.path())).unwrap();
     train(&next, 1);
     fake_cuda::set("");
     assert_eq!(choices(&next), found);
     let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
-    assert_eq!(files, [next.engines_file().unwrap().as_str()]);
+    assert_eq!(files, [next.engines_file(EngineSet::Prebuilt).unwrap().as_str()]);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_resumed_run_takes_the_engines_it_had() {
     };
     contrary(&preferred);
     let device = libraries::device(TF32).unwrap();
-    device.tune_engines::<f32>().unwrap();
+    device.tune_engines::<f32>(EngineSet::Prebuilt).unwrap();
     let mut training = train(&device, 2);
     let checkpoint = save(&training);
     (0..2).for_each(|_| training.advance().unwrap());
@@ -124,7 +124,7 @@ fn what_an_engine_leaves_is_measured_with_it() {
     let computes = |cost_of_fusing: u32| {
         let device = libraries::device(TF32)?;
         libraries::set_cost(move |plan| if plan.pattern().computes == Operation::FPROP { 0 } else { cost_of_fusing });
-        device.tune_engines::<f32>().unwrap();
+        device.tune_engines::<f32>(EngineSet::Prebuilt).unwrap();
         let zeros = |shape: [usize; 4]| Tensor::<f32>::zeros(&device, shape).unwrap();
         let (x, filter, y) = (zeros([2, 6, 6, 8]), zeros([8, 3, 3, 8]), zeros([2, 6, 6, 8]));
         let bias = Tensor::zeros(&device, [8]).unwrap();
@@ -147,9 +147,9 @@ fn what_an_engine_leaves_is_measured_with_it() {
 fn what_is_measured_is_kept_at_once() {
     let Some(device) = libraries::device(TF32) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(device.engines_file().unwrap());
+    let file = folder.path().join(device.engines_file(EngineSet::Prebuilt).unwrap());
     let run = |device: &Device| {
-        let tuning = Tuning::start_in::<f32>(device, Some(folder.path())).unwrap();
+        let tuning = Tuning::start_in::<f32>(device, EngineSet::Prebuilt, Some(folder.path())).unwrap();
         let mut training = train(device, 0);
         training.keep(tuning);
         training.advance().unwrap();
@@ -171,7 +171,7 @@ fn what_is_measured_is_kept_at_once() {
 #[test]
 fn an_engine_that_breaks_the_gpu_is_named() {
     let Some(device) = libraries::device(TF32) else { return };
-    device.tune_engines::<f32>().unwrap();
+    device.tune_engines::<f32>(EngineSet::Prebuilt).unwrap();
     let mut training = train(&device, 0);
     fake_cuda::set("put=1");
     let message = training.advance().unwrap_err().to_string();
@@ -184,7 +184,7 @@ fn an_engine_that_breaks_the_gpu_is_named() {
 fn an_engine_that_fails_is_no_choice() {
     let Some(device) = libraries::device(TF32) else { return };
     fake_cuda::set("cuEventElapsedTime=1");
-    device.tune_engines::<f32>().unwrap();
+    device.tune_engines::<f32>(EngineSet::Prebuilt).unwrap();
     train(&device, 1);
     fake_cuda::set("");
     assert_eq!(Some(choices(&device)), untuned(), "where nothing can be measured, heuristics decide");
@@ -194,10 +194,10 @@ fn an_engine_that_fails_is_no_choice() {
 fn only_a_gpu_in_another_precision_than_fp32_is_tuned() {
     let host = Device::host().unwrap();
     assert_eq!(record(&host).unwrap(), None);
-    assert!(host.tune_engines::<f32>().unwrap_err().to_string().contains("leave --tune out"));
+    assert!(host.tune_engines::<f32>(EngineSet::Prebuilt).unwrap_err().to_string().contains("leave --tune out"));
     let Some(device) = libraries::device(CudaOptions::default()) else { return };
-    assert!(device.tune_engines::<f32>().unwrap_err().to_string().contains("fp32 are not tuned"));
-    assert!(device.tune_engines::<half::f16>().is_ok());
+    assert!(device.tune_engines::<f32>(EngineSet::Prebuilt).unwrap_err().to_string().contains("fp32 are not tuned"));
+    assert!(device.tune_engines::<half::f16>(EngineSet::Prebuilt).is_ok());
 }
 
 /// A cache that cannot be read or written is a remark and no failure.
@@ -207,10 +207,10 @@ fn a_cache_that_cannot_be_used_is_a_remark() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let keep = |folder: Option<&Path>| Tuning::start_in::<f32>(&device, folder).unwrap().keep(&device);
+    let keep = |folder: Option<&Path>| Tuning::start_in::<f32>(&device, EngineSet::Prebuilt, folder).unwrap().keep(&device);
     let remark = keep(Some(&file)).unwrap();
     assert!(remark.contains("measured anew the next time, since") && remark.contains("file"), "{remark}");
     assert!(keep(None).unwrap().contains("XDG_CACHE_HOME"));
-    std::fs::write(folder.path().join(device.engines_file().unwrap()), "{").unwrap();
+    std::fs::write(folder.path().join(device.engines_file(EngineSet::Prebuilt).unwrap()), "{").unwrap();
     assert_eq!(keep(Some(folder.path())), None, "a damaged file is replaced");
 }

@@ -2,7 +2,7 @@
 
 use crate::{SHAPE, cudnn};
 use rocl::device::Arithmetic;
-use rocl::device::cudnn::{Operation, Plan, Problem, Record};
+use rocl::device::cudnn::{EngineSet, Operation, Plan, Problem, Record};
 use std::time::Duration;
 
 const OPERATIONS: [Operation; 5] = [
@@ -62,7 +62,7 @@ fn a_record_comes_before_heuristics() {
         measured.push(plan.choice().clone());
         Ok(Some(Duration::from_micros(if measured.len() == 3 { 10 } else { 20 })))
     };
-    let plan = tuned.tune(problem, 5, clock).unwrap();
+    let plan = tuned.tune(problem, EngineSet::Prebuilt, 5, clock).unwrap();
     assert_eq!(measured.len(), 5);
     assert_eq!(*plan.choice(), measured[2]);
     assert_eq!(tuned.plan(problem).unwrap().choice(), plan.choice());
@@ -71,7 +71,7 @@ fn a_record_comes_before_heuristics() {
     assert_ne!(replaying.plan(problem).unwrap().choice(), plan.choice(), "heuristics prefer their first");
     let replaying = cudnn("sm_90").unwrap();
     replaying.replay(&tuned.record()).unwrap();
-    let again = replaying.tune(problem, 5, |_| panic!("what is recorded is not measured")).unwrap();
+    let again = replaying.tune(problem, EngineSet::Prebuilt, 5, |_| panic!("what is recorded is not measured")).unwrap();
     assert_eq!(again.choice(), plan.choice());
 }
 
@@ -79,7 +79,8 @@ fn a_record_comes_before_heuristics() {
 fn full_precision_is_not_tuned() {
     let Some(cudnn) = cudnn("sm_90") else { return };
     let problem = Problem { operation: Operation::FPROP, shape: SHAPE, arithmetic: Arithmetic::F32 };
-    let message = cudnn.tune(problem, 5, |_| panic!("nothing is measured")).map(|_| ()).unwrap_err().to_string();
+    let message =
+        cudnn.tune(problem, EngineSet::Prebuilt, 5, |_| panic!("nothing is measured")).map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("fp32 are not tuned"), "{message}");
 }
 
@@ -122,7 +123,9 @@ fn what_cannot_be_made_again_is_chosen_anew() {
             measured += 1;
             Duration::from_micros(measured)
         };
-        let plan = if tunes { replaying.tune(problem, 3, |_| Ok(Some(clock()))) } else { replaying.plan(problem) }.unwrap();
+        let plan =
+            if tunes { replaying.tune(problem, EngineSet::Prebuilt, 3, |_| Ok(Some(clock()))) } else { replaying.plan(problem) }
+                .unwrap();
         assert_eq!((measured > 0, replaying.tuned().plans.len()), (tunes, usize::from(tunes)));
         assert!(tunes || plan.recorded() == preferred);
         let remarks = replaying.take_remarks();

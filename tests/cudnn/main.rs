@@ -6,10 +6,13 @@ mod networks;
 #[path = "../plan_interpreter/mod.rs"]
 mod plan_interpreter;
 mod refusals;
+#[path = "../common/skipped.rs"]
+mod skipped;
 mod table;
 
 use rocl::device::conv::ConvShape;
 use rocl::device::cudnn::{CARDS, Cudnn};
+use skipped::missing;
 
 /// cuDNN for one of [`CARDS`]; none, said aloud, where the library is missing.
 fn cudnn(architecture: &str) -> Option<Cudnn> {
@@ -17,7 +20,7 @@ fn cudnn(architecture: &str) -> Option<Cudnn> {
     match Cudnn::for_described_card(card.name, card.properties) {
         Ok(cudnn) => Some(cudnn),
         Err(error) => {
-            println!("skipped: {error}");
+            missing(error);
             None
         }
     }

@@ -1,6 +1,7 @@
 //! Every convolution of the networks has a plan, in every arithmetic, in all directions.
 
 use crate::cudnn;
+use crate::skipped::missing;
 use crate::table::{Table, rows};
 use rocl::device::Arithmetic;
 use rocl::device::conv::ConvShape;
@@ -74,7 +75,7 @@ fn every_convolution_of_the_networks_has_plans() {
     let version = cudnn("sm_90").map_or(0, |cudnn| cudnn.version());
     let same = include_str!("../../docs/cudnn.md").contains(&text);
     if version != 91_900 {
-        println!("skipped: the table of docs/cudnn.md is of cuDNN 91900, and this is {version}");
+        missing(format!("the table of docs/cudnn.md is of cuDNN 91900, and this is {version}"));
     } else if cuda::is_present() {
         // cuDNN asks the driver what it can do, and there may be more engines, or fewer.
         println!("the table of docs/cudnn.md is {}; it was made without a driver", if same { "the same" } else { "another" });

@@ -1,5 +1,6 @@
 //! What cannot be meant is an error with a reason, whatever the library would make of it.
 
+use crate::skipped::skipped;
 use crate::{SHAPE, cudnn};
 use rocl::device::conv::ConvShape;
 use rocl::device::cudnn::{Cudnn, Operation, Problem, Role};
@@ -65,6 +66,6 @@ fn a_card_that_is_not_there_is_an_error() {
     }
     match Cudnn::on_current_card("a card") {
         Err(error) => assert!(error.to_string().contains("cuDNN refused a handle"), "{error}"),
-        Ok(_) => println!("skipped: this machine has a card"),
+        Ok(_) => skipped("this machine has a card"),
     }
 }

@@ -85,32 +85,44 @@ pub fn kernels_run() -> usize {
 /// The folder of the library, for the LD_LIBRARY_PATH of a program that is to find it.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        // The folder is named after the source, so that it is compiled once and an older driver is never taken for this one.
-        let mut hash = DefaultHasher::new();
-        SOURCE.hash(&mut hash);
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let temporary = if built.is_dir() { built.to_owned() } else { std::env::temp_dir() };
-        let folder = temporary.join(format!("fake_cuda-{:016x}", hash.finish()));
-        let library = folder.join(NAME);
-        if !library.exists() {
-            std::fs::create_dir_all(&folder).unwrap();
-            // Under another name first: several test programs may get here at the same time.
-            let fresh = folder.join(format!("{NAME}.{}", std::process::id()));
-            compile(&fresh);
-            std::fs::rename(fresh, library).unwrap();
-        }
-        folder
-    })
+    FOLDER.get_or_init(|| built(NAME, SOURCE))
 }
 
-fn compile(library: &Path) {
+/// Another library that is found under `name` from now on, compiled from `source`.
+pub fn library(name: &str, source: &str) -> *mut c_void {
+    let path = CString::new(built(name, source).join(name).to_str().unwrap()).unwrap();
+    // SAFETY: a library of our own without constructors that matter.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    assert!(!library.is_null(), "{path:?} cannot be loaded");
+    library
+}
+
+/// The folder of a library of that name, compiled if it is not there.
+fn built(name: &str, source: &str) -> PathBuf {
+    // The folder is named after the source, so that it is compiled once and an older one is never taken for this one.
+    let mut hash = DefaultHasher::new();
+    source.hash(&mut hash);
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let temporary = if built.is_dir() { built.to_owned() } else { std::env::temp_dir() };
+    let folder = temporary.join(format!("fake_cuda-{:016x}", hash.finish()));
+    let library = folder.join(name);
+    if !library.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        // Under another name first: several test programs may get here at the same time.
+        let fresh = folder.join(format!("{name}.{}", std::process::id()));
+        compile(&fresh, name, source);
+        std::fs::rename(fresh, library).unwrap();
+    }
+    folder
+}
+
+fn compile(library: &Path, name: &str, source: &str) {
     let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
     let flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"];
     let mut command = Command::new(compiler);
-    command.args(flags).arg(format!("-Wl,-soname,{NAME}")).arg("-o").arg(library).args(["-x", "c++", "-"]);
+    command.args(flags).arg(format!("-Wl,-soname,{name}")).arg("-o").arg(library).args(["-x", "c++", "-"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    child.stdin.take().unwrap().write_all(SOURCE.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success(), "{command:?}");
 }
 

@@ -41,7 +41,7 @@ impl Python {
             return Some(Self(python));
         }
         assert!(asked.is_none(), "ROCL_PYTHON is {}, which has no {packages}: {output:?}", python.display());
-        common::skipped(&format!("no Python with {packages}; set ROCL_PYTHON to one, or see tools/README.md"));
+        common::skipped(format!("no Python with {packages}; set ROCL_PYTHON to one, or see tools/README.md"));
         None
     }
 

@@ -113,7 +113,9 @@ impl Bundle {
         let stage = |check: &str| {
             let arguments = ["--tool", check, "--error-exitcode", "9", &program, "--test-threads", "1"];
             let environment = self.test(check, tool, &[], 540).variables;
-            Stage { variables: environment, ..Stage::new(check, tool, &arguments, 540) }.unless(missing.clone())
+            // In sandboxes that keep debuggers away from the device.
+            let refusal = Some("Device not supported");
+            Stage { variables: environment, refusal, ..Stage::new(check, tool, &arguments, 540) }.unless(missing.clone())
         };
         vec![stage("memcheck"), stage("racecheck")]
     }
@@ -127,6 +129,12 @@ impl Bundle {
         for precision in PRECISIONS {
             stages.push(json(&format!("bench-step-{precision}"), &["step", "--precision", precision]));
             stages.push(json(&format!("bench-kernels-{precision}"), &["kernels", "--precision", precision]));
+        }
+        if self.rocl_device() != "cpu" {
+            for (how, precision, seconds) in [("quick", "tf32", 240), ("quick", "fp16", 240), ("thorough", "fp16", 540)] {
+                let tuned = ["bench", "step", "--precision", precision, &format!("--tune={how}"), "--json"];
+                stages.push(self.rocl(&format!("bench-step-{precision}-{how}"), &tuned, seconds));
+            }
         }
         let missing = (!imports_torch(&self.python)).then(|| format!("{} has no PyTorch; name another by --python", self.python));
         let peer = |precision: &str| {

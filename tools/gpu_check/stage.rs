@@ -24,6 +24,8 @@ pub struct Stage {
     pub limit: Duration,
     /// Why it cannot run here, when that is known beforehand.
     pub missing: Option<String>,
+    /// What a tool prints where it cannot work at all: it has then found nothing, and missed nothing.
+    pub refusal: Option<&'static str>,
 }
 
 /// How a stage ended.
@@ -33,7 +35,7 @@ pub enum Verdict {
     Passed,
     Failed,
     TimedOut,
-    /// What it needs is not there: neither good nor bad.
+    /// What it needs is not there, or does not work there: neither good nor bad.
     Skipped,
 }
 
@@ -60,6 +62,7 @@ impl Stage {
             variables: BTreeMap::new(),
             limit: Duration::from_secs(seconds),
             missing: None,
+            refusal: None,
         }
     }
 
@@ -88,7 +91,12 @@ impl Stage {
             Some(reason) => (Verdict::Skipped, reason.clone()),
             None => self.execute(&log).unwrap_or_else(|error| (Verdict::Failed, format!("{}: {error}", self.program.display()))),
         };
-        let printed = if verdict == Verdict::Skipped { String::new() } else { tail(&log) };
+        let printed = if self.missing.is_some() { String::new() } else { tail(&log) };
+        let refused = self.refusal.filter(|refusal| verdict == Verdict::Failed && contains(&log, refusal));
+        let (verdict, note) = match refused {
+            Some(refusal) => (Verdict::Skipped, format!("it does not work on this machine: {refusal}")),
+            None => (verdict, note),
+        };
         let tail = [printed, note].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
         let pass = matches!(verdict, Verdict::Passed | Verdict::Skipped);
         Outcome { name: self.name.clone(), command: self.line(), pass, verdict, seconds: start.elapsed().as_secs_f64(), tail }
@@ -119,6 +127,11 @@ impl Stage {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Whether a file has a line with this text.
+fn contains(path: &Path, text: &str) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text))
 }
 
 /// The end of a file, as text.

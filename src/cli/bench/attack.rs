@@ -1,8 +1,10 @@
 //! `rocl bench attack`.
 
 use super::format::seconds;
-use super::settings::{Header, Measuring, Subject, title};
+use super::settings::{Header, Measuring, Subject, title, under_load};
 use crate::bench::attack::{AttackCost, ladder, variations};
+use crate::bench::gauge::Load;
+use crate::bench::subject;
 use crate::cli::output::{print, print_json};
 use crate::cli::precision::in_precision;
 use crate::device::HostOptions;
@@ -25,6 +27,8 @@ struct Report<'a> {
     header: Header,
     ladder: &'a [AttackCost],
     variations: &'a [AttackCost],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<Load>,
 }
 
 /// Measures attacks.
@@ -43,18 +47,27 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     // On a GPU the library decides what is fused.
     let options = HostOptions { fused_epilogues: false, ..args.measuring.computing.host_options()? };
     let unfused = if device.is_host() { Device::host_with(options)? } else { device.clone() };
+    args.measuring.tune.settle::<T>(&device, || subject::pretraining::<T>(&device, &recipe)?.step())?;
     let rungs = ladder::<T>(&device, &unfused, &recipe, repetitions)?;
     let variations = variations::<T>(&device, &recipe, repetitions)?;
+    let load = if device.is_host() {
+        None
+    } else {
+        let run = subject::pretraining::<T>(&device, &recipe)?;
+        run.draw_views()?;
+        under_load(&device, || run.perturb())?
+    };
     if args.measuring.json {
         let header = Header::new("attack", &device, precision, &recipe, None);
-        return print_json(&Report { header, ladder: &rungs, variations: &variations });
+        return print_json(&Report { header, ladder: &rungs, variations: &variations, load });
     }
     print(title(&recipe, &device, precision))?;
     print(format!("\n{}", ladder_table(&rungs)))?;
     if device.is_host() {
         print("A CPU runs each step anew: the rung \"replayed as a graph\" is for GPUs.\n")?;
     }
-    print(variation_table(&variations).to_string().trim_end())
+    print(variation_table(&variations).to_string().trim_end())?;
+    load.map_or(Ok(()), |load| print(load.line("an attack")))
 }
 
 fn ladder_table(rungs: &[AttackCost]) -> Table {

@@ -1,9 +1,11 @@
 //! `rocl bench kernels`.
 
 use super::format::{bytes, flops, percent, seconds};
-use super::settings::{Header, Measuring, Subject, ceilings_line, title};
+use super::scaling;
+use super::settings::{Header, Measuring, Subject, ceilings_line, title, under_load};
 use crate::bench::calls::{CallCost, Filter, Kind, kinds};
 use crate::bench::ceilings::{Bound, Ceilings};
+use crate::bench::gauge::Load;
 use crate::bench::measure::{Sweep, seconds as timed};
 use crate::bench::subject;
 use crate::bench::summary::Summary;
@@ -18,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   rocl bench kernels
   rocl bench kernels --only bn_apply --cold-cache
+  rocl bench kernels --batch-sizes 8,16,32
   ncu --kernel-name regex:nt_xent rocl bench kernels --device cuda --only nt_xent";
 
 /// Time every kernel and library call of a step by itself
@@ -37,6 +40,9 @@ pub struct Args {
     /// Fill the caches with something else before each sample
     #[arg(long, conflicts_with = "access")]
     cold_cache: bool,
+    /// Time them at these batch sizes, such as 64,128,256, and sum up by name
+    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with_all = ["batch_size", "cold_cache", "access"])]
+    batch_sizes: Vec<u32>,
     /// Show how kernels access memory, as a GPU would see it, instead of times: sectors, bank conflicts, idle lanes, races; on the CPU, in a
     /// build with --features access
     #[arg(long)]
@@ -50,6 +56,8 @@ struct Report<'a> {
     cold_cache: bool,
     step: &'a Summary,
     calls: &'a [CallCost],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<Load>,
 }
 
 /// Measures calls.
@@ -65,26 +73,33 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     let recipe = args.subject.recipe(device.is_host())?;
     let precision = args.measuring.computing.precision().name();
     let repetitions = args.measuring.repetitions();
+    if !args.batch_sizes.is_empty() {
+        let filter = Filter { only: args.only, shape: args.shape };
+        return scaling::run::<T>(&device, &recipe, &args.measuring, &filter, &args.batch_sizes);
+    }
     let run = subject::pretraining::<T>(&device, &recipe)?;
     let kinds = kinds(&run, &Filter { only: args.only, shape: args.shape })?;
     if args.access {
         return show_access(&device, &recipe, precision, &kinds, args.measuring.json);
     }
+    args.measuring.tune.settle::<T>(&device, || run.step())?;
     let ceilings = Ceilings::measure::<T>(&device)?;
     let whole = |_| timed(&device, || run.begin_epoch(0, 0).and_then(|()| run.step()));
     let step = Summary::of((0..repetitions.samples.min(5)).map(whole).collect::<Result<_>>()?);
+    let load = under_load(&device, || run.begin_epoch(0, 0).and_then(|()| run.step()))?;
     let sweep = args.cold_cache.then(|| Sweep::new(&device)).transpose()?;
     let mut costs = CallCost::measure(&device, &kinds, &ceilings, repetitions, sweep.as_ref())?;
     costs.sort_by(|a, b| b.per_step().total_cmp(&a.per_step()));
     if args.measuring.json {
         let header = Header::new("kernels", &device, precision, &recipe, Some(ceilings));
-        return print_json(&Report { header, cold_cache: args.cold_cache, step: &step, calls: &costs });
+        return print_json(&Report { header, cold_cache: args.cold_cache, step: &step, calls: &costs, load });
     }
     print(title(&recipe, &device, precision))?;
     print(ceilings_line(&ceilings))?;
     print(format!("\n{}", table(&costs, &step)))?;
     let total: f64 = costs.iter().map(CallCost::per_step).sum();
-    print(format!("these calls one by one: {} of a step of {}", percent(total, step.median), seconds(step.median)))
+    print(format!("these calls one by one: {} of a step of {}", percent(total, step.median), seconds(step.median)))?;
+    load.map_or(Ok(()), |load| print(load.line("a step")))
 }
 
 #[cfg(feature = "access")]

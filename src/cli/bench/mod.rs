@@ -7,6 +7,7 @@ mod compare;
 mod format;
 mod kernels;
 mod model;
+mod scaling;
 mod settings;
 mod step;
 

@@ -1,9 +1,12 @@
 //! The flags that benchmarks share.
 
 use crate::bench::ceilings::Ceilings;
+use crate::bench::gauge::{Gauge, LOAD, Load};
 use crate::bench::machine::Machine;
 use crate::bench::measure::Repetitions;
 use crate::cli::common::Computing;
+use crate::cli::output::note;
+use crate::cli::tune::Tune;
 use crate::recipe::Recipe;
 use crate::recipe::settings::Overrides;
 use crate::{Device, Result};
@@ -52,6 +55,8 @@ pub struct Measuring {
     /// Where and how to compute
     #[command(flatten)]
     pub computing: Computing,
+    #[command(flatten)]
+    pub tune: Tune,
     /// Samples of each time
     #[arg(long, value_name = "N", default_value_t = 9)]
     repeat: usize,
@@ -88,6 +93,18 @@ impl Header {
         let machine = Machine::of(device);
         Self { schema: crate::bench::SCHEMA, kind, machine, precision: precision.to_owned(), recipe: recipe.clone(), ceilings }
     }
+}
+
+/// What the GPU says of itself while it does `work`; nothing on a CPU, or, after a note, where it says nothing.
+///
+/// # Errors
+/// Those of the work and of the device.
+pub fn under_load(device: &Device, work: impl FnMut() -> Result<()>) -> Result<Option<Load>> {
+    let gauge = Gauge::open(device).unwrap_or_else(|reason| {
+        note(format!("note: {reason}"));
+        None
+    });
+    gauge.map(|gauge| gauge.load(LOAD, work)).transpose()
 }
 
 /// One line on what the tables that follow are about.

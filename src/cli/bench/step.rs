@@ -1,16 +1,18 @@
 //! `rocl bench step`.
 
 use super::format::{bytes, flops, percent, seconds};
-use super::settings::{Header, Measuring, Subject, ceilings_line, title};
+use super::settings::{Header, Measuring, Subject, ceilings_line, title, under_load};
+use crate::Result;
 use crate::bench::ceilings::Ceilings;
+use crate::bench::gauge::Load;
 use crate::bench::machine::peak_resident;
 use crate::bench::step::StepCost;
 use crate::bench::subject;
 use crate::cli::output::{print, print_json};
 use crate::cli::precision::in_precision;
+use crate::device::Graph;
 use crate::element::Element;
 use crate::report::table::Table;
-use crate::{Device, Result};
 use std::path::PathBuf;
 
 /// Time one training step by phase, against what the device could do
@@ -33,6 +35,8 @@ struct Report<'a> {
     cost: &'a StepCost,
     images_per_second: f64,
     peak_memory: PeakMemory,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<Load>,
 }
 
 #[derive(serde::Serialize)]
@@ -61,6 +65,7 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     if let Some(path) = &args.dump {
         subject::dump(&run, path)?;
     }
+    args.measuring.tune.settle::<T>(&device, || run.step())?;
     let mut peak_memory = PeakMemory { device_bytes, resident_bytes: 0 };
     // One step touches everything.
     run.step()?;
@@ -68,16 +73,19 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     peak_memory.resident_bytes = peak_resident();
     let ceilings = Ceilings::measure::<T>(&device)?;
     let cost = StepCost::measure(&device, &run, &ceilings, args.measuring.repetitions())?;
+    let mut graph = Graph::new(&device);
+    let load = under_load(&device, || run.begin_epoch(0, 0).and_then(|()| graph.run(|| run.step())))?;
     let batch = f64::from(recipe.train.batch_size);
     let images_per_second = batch / cost.step.median;
     if args.measuring.json {
         let header = Header::new("step", &device, precision, &recipe, Some(ceilings));
-        return print_json(&Report { header, cost: &cost, images_per_second, peak_memory });
+        return print_json(&Report { header, cost: &cost, images_per_second, peak_memory, load });
     }
     print(title(&recipe, &device, precision))?;
     print(ceilings_line(&ceilings))?;
     print(format!("\n{}", table(&cost, &ceilings)))?;
-    summary(&device, &cost, &ceilings, batch, &peak_memory)
+    summary(&cost, batch, &peak_memory)?;
+    load.map_or(Ok(()), |load| print(load.line("a step")))
 }
 
 fn table(cost: &StepCost, ceilings: &Ceilings) -> Table {
@@ -113,7 +121,7 @@ fn table(cost: &StepCost, ceilings: &Ceilings) -> Table {
 const IMAGES: f64 = 50_000.0;
 const EPOCHS: f64 = 1000.0;
 
-fn summary(device: &Device, cost: &StepCost, ceilings: &Ceilings, batch: f64, memory: &PeakMemory) -> Result<()> {
+fn summary(cost: &StepCost, batch: f64, memory: &PeakMemory) -> Result<()> {
     let step = cost.step.median;
     let epoch = (IMAGES / batch).floor() * step;
     let work = cost.work();
@@ -133,7 +141,6 @@ fn summary(device: &Device, cost: &StepCost, ceilings: &Ceilings, batch: f64, me
     let phases: f64 = cost.phases.iter().map(|phase| phase.time.median).sum();
     let how = if cost.graph { ", which is replayed as a graph" } else { "" };
     print(format!("the phases, each waited for, add up to {} of the step{how}", percent(phases, step)))?;
-    let _ = (device, ceilings);
     print(format!(
         "memory: {} in tensors, {} resident at most",
         bytes(memory.device_bytes as f64),

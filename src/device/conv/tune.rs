@@ -5,7 +5,7 @@
 
 use super::cuda::{self, Gradient};
 use super::{ConvShape, DgradEpilogue, Epilogue, device_of};
-use crate::device::cudnn::{Form, MOST_WORKSPACE, Operation, Plan, Problem};
+use crate::device::cudnn::{EngineSet, Form, MOST_WORKSPACE, Operation, Plan, Problem};
 use crate::device::{Arithmetic, Cuda, Device};
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
@@ -24,7 +24,7 @@ pub(crate) fn tune_fprop<T: Element>(
     y: &Tensor<T>,
     finish: impl Fn(Epilogue<T>) -> Result<()>,
 ) -> Result<()> {
-    if !tunes(y) {
+    if tunes(y).is_none() {
         return Ok(());
     }
     let Device::Cuda(cuda) = device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)? else {
@@ -45,7 +45,7 @@ pub(crate) fn tune_dgrad<T: Element>(
     dx: &Tensor<T>,
     finish: impl Fn(DgradEpilogue<T>) -> Result<()>,
 ) -> Result<()> {
-    if !tunes(dx) {
+    if tunes(dx).is_none() {
         return Ok(());
     }
     let Device::Cuda(cuda) = device_of("conv_dgrad", &[dy, &filter(false)?], &[epilogue.residual, epilogue.mask], dx)? else {
@@ -66,7 +66,7 @@ pub(crate) fn tune_wgrad<T: Element>(
     accumulate: bool,
     dw: &Tensor<T::Real>,
 ) -> Result<()> {
-    if !tunes(dw) {
+    if tunes(dw).is_none() {
         return Ok(());
     }
     let Device::Cuda(cuda) = device_of("conv_wgrad", &[x, dy], &[], dw)? else { return Ok(()) };
@@ -80,15 +80,14 @@ pub(crate) fn tune_wgrad<T: Element>(
     })
 }
 
-fn tunes<E: bytemuck::Pod>(result: &Tensor<E>) -> bool {
-    matches!(result.device(), Device::Cuda(cuda) if cuda.tunes())
+fn tunes<E: bytemuck::Pod>(result: &Tensor<E>) -> Option<EngineSet> {
+    let Device::Cuda(cuda) = result.device() else { return None };
+    cuda.tunes()
 }
 
 fn tune<T: Element>(cuda: &Cuda, operation: Operation, shape: &ConvShape, run: impl Fn(&Plan) -> Result<()>) -> Result<()> {
     let arithmetic = Arithmetic::of::<T>(cuda.options().tf32)?;
-    if arithmetic == Arithmetic::F32 {
-        return Ok(());
-    }
+    let Some(engines) = cuda.tunes().filter(|_| arithmetic != Arithmetic::F32) else { return Ok(()) };
     let problem = Problem { operation, shape: *shape, arithmetic };
     let measure = |plan: &Plan| {
         if plan.workspace_bytes() > MOST_WORKSPACE {
@@ -102,5 +101,5 @@ fn tune<T: Element>(cuda: &Cuda, operation: Operation, shape: &ConvShape, run: i
             cuda.synchronize().map_or_else(|reason| Err(broken(reason)), |()| Ok(None))
         })
     };
-    cuda::cudnn(cuda)?.tune(problem, CANDIDATES, measure).map(drop)
+    cuda::cudnn(cuda)?.tune(problem, engines, CANDIDATES, measure).map(drop)
 }

@@ -259,7 +259,7 @@ mod tests {
     /// The library takes every attribute that plans set; what it makes of them takes a card.
     #[test]
     fn every_product_can_be_described() {
-        let Ok(library) = Library::load() else { return println!("skipped: no cuBLASLt") };
+        let Ok(library) = Library::load() else { return crate::skipped::missing("there is no cuBLASLt") };
         let forward = [(false, false), (false, true), (true, false), (true, true)];
         let kinds = forward.map(|(bias, relu)| ProductKind::Forward { bias, relu }).into_iter();
         for kind in kinds.chain([ProductKind::InputGradient, ProductKind::WeightGradient]) {
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_wrong_attribute_is_an_error() {
-        let Ok(library) = Library::load() else { return println!("skipped: no cuBLASLt") };
+        let Ok(library) = Library::load() else { return crate::skipped::missing("there is no cuBLASLt") };
         let preference = Object::preference(library).unwrap();
         let message = preference.prefer(library, PreferenceAttribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 1u8).unwrap_err();
         assert!(message.to_string().starts_with("cuBLASLt refused a preference:"), "{message}");
@@ -281,10 +281,10 @@ mod tests {
 
     #[test]
     fn a_card_that_is_not_there_is_an_error() {
-        let Ok(library) = Library::load() else { return println!("skipped: no cuBLASLt") };
+        let Ok(library) = Library::load() else { return crate::skipped::missing("there is no cuBLASLt") };
         match Object::handle(library) {
             Err(error) => assert!(error.to_string().starts_with("cuBLASLt refused a handle:"), "{error}"),
-            Ok(_) => println!("skipped: this machine has a card"),
+            Ok(_) => crate::skipped::skipped("this machine has a card"),
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Gpu {
     pub memory: usize,
     /// How many multiprocessors it has.
     pub multiprocessors: usize,
+    /// Where it is, `00000000:01:00.0`: by this NVML knows it, whatever CUDA_VISIBLE_DEVICES says.
+    pub bus_id: String,
 }
 
 impl Gpu {
@@ -44,6 +46,12 @@ impl Gpu {
             // SAFETY: as above.
             memory: unsafe { result::device::total_mem(device)? },
             multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
+            bus_id: format!(
+                "{:08x}:{:02x}:{:02x}.0",
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?
+            ),
         })
     }
 

@@ -13,6 +13,7 @@ mod memory;
 mod plan;
 mod staging;
 
+use super::cudnn::EngineSet;
 use super::gpu_code;
 use super::launch::{self, Kernel, Work};
 use super::memory::Usage;
@@ -63,7 +64,7 @@ pub struct Cuda {
     /// What was launched last, for errors that are noticed later.
     last: Cell<Option<Launched>>,
     capturing: Cell<bool>,
-    tunes: Cell<bool>,
+    tunes: Cell<Option<EngineSet>>,
     libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     /// Whether a graph has ever been captured: it knows the addresses of what its launches use.
     has_graphs: Cell<bool>,
@@ -162,13 +163,13 @@ impl Cuda {
     }
 
     /// From now on engines are measured.
-    pub(super) fn start_tuning(&self) {
-        self.tunes.set(true);
+    pub(super) fn start_tuning(&self, engines: EngineSet) {
+        self.tunes.set(Some(engines));
     }
 
-    /// Whether engines are to be measured now: not while a step is captured.
-    pub(super) fn tunes(&self) -> bool {
-        self.tunes.get() && !self.capturing.get()
+    /// The engines that are to be measured now: none while a step is captured.
+    pub(super) fn tunes(&self) -> Option<EngineSet> {
+        self.tunes.get().filter(|_| !self.capturing.get())
     }
 
     /// At least `bytes` of memory that all library calls share, one after the other.

@@ -23,6 +23,7 @@ pub use card::{CARDS, DescribedCard};
 pub use engine::EngineChoice;
 pub use graph::Role;
 pub use plan::Plan;
+pub use policy::EngineSet;
 pub use problem::{Form, Operation, Pattern, Problem};
 pub use record::{Record, RecordedPlan};
 #[doc(hidden)]
@@ -34,7 +35,7 @@ use graph::Graph;
 use library::{Library, Refusal};
 use policy::Policy;
 use search::Search;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use target::Target;
@@ -53,7 +54,6 @@ pub struct Cudnn {
     remarks: RefCell<Vec<String>>,
     /// The problems whose engines were measured, and the plans that served them before: captured graphs may use those.
     tuned: RefCell<BTreeMap<Problem, Option<Rc<Plan>>>>,
-    runtime_compilation: Cell<bool>,
 }
 
 impl Cudnn {
@@ -91,18 +91,12 @@ impl Cudnn {
             replayed: RefCell::default(),
             remarks: RefCell::default(),
             tuned: RefCell::default(),
-            runtime_compilation: Cell::new(false),
         }
     }
 
     /// 10000 · major + 100 · minor + patch.
     pub fn version(&self) -> usize {
         self.library.version()
-    }
-
-    /// Whether engines that compile their kernel when a plan is made may serve: they fuse more, and take a second or so each. At first they may not.
-    pub fn allow_runtime_compilation(&self, allow: bool) {
-        self.runtime_compilation.set(allow);
     }
 
     /// The plan for `problem`, made when it is first asked for.
@@ -175,7 +169,8 @@ impl Cudnn {
         }
         let graph = self.graph(problem, pattern)?;
         let config = engine::chosen(self.library, &self.target, &graph, choice)?;
-        if !self.policy(problem).admits(&config.numerical_notes, &config.behavior_notes) {
+        let policy = Policy { arithmetic: problem.arithmetic, engines: EngineSet::All };
+        if !policy.admits(&config.numerical_notes, &config.behavior_notes) {
             return Err(Error::Device(
                 "it does not keep what its arithmetic promises; it is replaced when engines are recorded again".to_owned(),
             ));
@@ -191,7 +186,7 @@ impl Cudnn {
     /// A fused graph that has only engines of last resort is worth less than a simpler one that has an engine chosen for speed; and an engine that wants
     /// more than [`MOST_WORKSPACE`] is worth less than any other.
     fn find_plan(&self, problem: Problem) -> Result<Plan> {
-        let (patterns, search) = (problem.patterns(), Search::new(self, problem));
+        let (patterns, search) = (problem.patterns(), Search::new(self, problem, EngineSet::Prebuilt));
         let mut least = None::<Plan>;
         for tier in [&[Heuristics::A, Heuristics::B][..], &[Heuristics::Fallback]] {
             for (&pattern, &heuristics) in
@@ -208,10 +203,6 @@ impl Cudnn {
             }
         }
         least.ok_or_else(|| search.in_vain())
-    }
-
-    fn policy(&self, problem: &Problem) -> Policy {
-        Policy { arithmetic: problem.arithmetic, runtime_compilation: self.runtime_compilation.get() }
     }
 
     fn graph(&self, problem: &Problem, pattern: &Pattern) -> Result<Graph, Refusal> {

@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn shapes_that_do_not_fit_are_refused_with_the_reason() {
-        let Ok(library) = Library::load() else { return println!("skipped: no cuDNN") };
+        let Ok(library) = Library::load() else { return crate::skipped::missing("there is no cuDNN") };
         assert!(fprop(library, [2, 8, 8, 8], [16, 8, 3, 3], [2, 16, 8, 8]).is_ok());
         let reason = |x, filter, y| crate::Error::from(fprop(library, x, filter, y).map(|_| ()).unwrap_err()).to_string();
         let channels = reason([2, 8, 8, 8], [16, 5, 3, 3], [2, 16, 8, 8]);

@@ -12,12 +12,20 @@ use cudarc::cudnn::sys::cudnnBackendNumericalNote_t as Note;
 const TENSOR_CORE: i32 = Note::CUDNN_NUMERICAL_NOTE_TENSOR_CORE as i32;
 const STRICT_NAN_PROPAGATION: i32 = Note::CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP as i32;
 
+/// Which engines are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineSet {
+    /// Those whose kernels came with the library.
+    Prebuilt,
+    /// Also those that compile their kernel when a plan is made: they fuse more, and take a second or so each.
+    All,
+}
+
 /// What is asked of an engine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub arithmetic: Arithmetic,
-    /// Whether engines that compile their kernel when a plan is made may serve.
-    pub runtime_compilation: bool,
+    pub engines: EngineSet,
 }
 
 impl Policy {
@@ -29,7 +37,7 @@ impl Policy {
             _ => false,
         });
         let compiles = behavior.contains(&BehaviorNote(RUNTIME_COMPILATION as i32));
-        numerically && (self.runtime_compilation || !compiles)
+        numerically && (self.engines == EngineSet::All || !compiles)
     }
 }
 
@@ -39,7 +47,7 @@ mod tests {
 
     fn admits(arithmetic: Arithmetic, notes: &[Note]) -> bool {
         let notes: Vec<_> = notes.iter().map(|&note| NumericalNote(note as i32)).collect();
-        Policy { arithmetic, runtime_compilation: false }.admits(&notes, &[])
+        Policy { arithmetic, engines: EngineSet::Prebuilt }.admits(&notes, &[])
     }
 
     #[test]
@@ -74,9 +82,9 @@ mod tests {
     #[test]
     fn compiling_engines_have_to_be_asked_for() {
         let compiles = [BehaviorNote(RUNTIME_COMPILATION as i32)];
-        for runtime_compilation in [false, true] {
-            let policy = Policy { arithmetic: Arithmetic::F16, runtime_compilation };
-            assert_eq!(policy.admits(&[], &compiles), runtime_compilation);
+        for (engines, admitted) in [(EngineSet::Prebuilt, false), (EngineSet::All, true)] {
+            let policy = Policy { arithmetic: Arithmetic::F16, engines };
+            assert_eq!(policy.admits(&[], &compiles), admitted);
             assert!(policy.admits(&[], &[BehaviorNote(RUNTIME_COMPILATION as i32 + 1)]));
         }
     }

@@ -1,6 +1,7 @@
 //! Which engine computes what: written down, so that it can be the same again.
 
 use super::engine::EngineChoice;
+use super::policy::EngineSet;
 use super::problem::{Pattern, Problem};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -38,10 +39,14 @@ impl Record {
     /// The format written here.
     pub const SCHEMA: u32 = 2;
 
-    /// A file's name for the engines that were fastest: one for each card and version of the library.
-    pub fn file_name(&self) -> String {
+    /// A file's name for the fastest of these `engines`: one for each card and version of the library.
+    pub fn file_name(&self, engines: EngineSet) -> String {
         let card: String = self.card.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        format!("cudnn-{}-cuda{}-{card}.json", self.cudnn, self.cuda)
+        let among = match engines {
+            EngineSet::Prebuilt => "",
+            EngineSet::All => "-thorough",
+        };
+        format!("cudnn-{}-cuda{}-{card}{among}.json", self.cudnn, self.cuda)
     }
 
     /// Whether its engines are those of the card and the library that `here` is of.

@@ -4,6 +4,7 @@ use super::Cudnn;
 use super::engine::{self, Heuristics};
 use super::library::Refusal;
 use super::plan::Plan;
+use super::policy::{EngineSet, Policy};
 use super::problem::{Pattern, Problem};
 use crate::Error;
 use std::cell::RefCell;
@@ -13,18 +14,19 @@ use std::cell::RefCell;
 pub(super) struct Search<'a> {
     cudnn: &'a Cudnn,
     problem: Problem,
+    policy: Policy,
     refusal: RefCell<Option<Refusal>>,
 }
 
 impl<'a> Search<'a> {
-    pub fn new(cudnn: &'a Cudnn, problem: Problem) -> Self {
-        Self { cudnn, problem, refusal: RefCell::default() }
+    pub fn new(cudnn: &'a Cudnn, problem: Problem, engines: EngineSet) -> Self {
+        let policy = Policy { arithmetic: problem.arithmetic, engines };
+        Self { cudnn, problem, policy, refusal: RefCell::default() }
     }
 
     /// The admissible engines for `pattern` that can be made ready, best first.
     pub fn candidates(&self, pattern: Pattern, heuristics: Heuristics) -> impl Iterator<Item = Plan> {
-        let (cudnn, problem) = (self.cudnn, self.problem);
-        let policy = cudnn.policy(&problem);
+        let Self { cudnn, problem, policy, .. } = *self;
         let graph = self.granted(cudnn.graph(&problem, &pattern));
         graph.into_iter().flat_map(move |graph| {
             let proposals = self.granted(engine::proposals(cudnn.library, &cudnn.target, &graph, heuristics));

@@ -78,7 +78,7 @@ mod tests {
     /// What the library does not take comes back as an error with its reason.
     #[test]
     fn wrong_tensors_are_refused() {
-        let Ok(library) = Library::load() else { return println!("skipped: no cuDNN") };
+        let Ok(library) = Library::load() else { return crate::skipped::missing("there is no cuDNN") };
         assert!(SPEC.describe(library).is_ok());
         let refusal = |spec: TensorSpec| spec.describe(library).map(|_| ()).map_err(crate::Error::from).unwrap_err().to_string();
         let message = refusal(TensorSpec { strides: [-128, 1, 32, 8], ..SPEC });

@@ -3,6 +3,7 @@
 use super::Cudnn;
 use super::engine::Heuristics;
 use super::plan::Plan;
+use super::policy::EngineSet;
 use super::problem::Problem;
 use super::record::Record;
 use super::search::Search;
@@ -12,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 impl Cudnn {
-    /// The fastest of at most `limit` engines for each graph that may serve `problem`, by `measure`, which from then on is the plan for it.
+    /// The fastest of at most `limit` of these `engines` for each graph that may serve `problem`, by `measure`, which from then on is the plan for it.
     ///
     /// `measure` runs a candidate, *and what it leaves of the operation*, often enough, on the card's own clock; one that is no choice takes no time.
     /// What was measured before, or a record has chosen, is kept.
@@ -22,6 +23,7 @@ impl Cudnn {
     pub fn tune(
         &self,
         problem: Problem,
+        engines: EngineSet,
         limit: usize,
         mut measure: impl FnMut(&Plan) -> Result<Option<Duration>>,
     ) -> Result<Rc<Plan>> {
@@ -41,7 +43,7 @@ impl Cudnn {
             }
         }
         problem.shape.check("cudnn", &[])?;
-        let search = Search::new(self, problem);
+        let search = Search::new(self, problem, engines);
         let mut best: Option<(Duration, Plan)> = None;
         for pattern in problem.patterns() {
             for candidate in search.candidates(pattern, Heuristics::A).take(limit) {
