@@ -18,7 +18,7 @@ import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from report import Contender, disagreements, ratios, table
+from report import Contender, disagreements, portable, ratios, table
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parents[1] / "recipes"
@@ -136,7 +136,7 @@ def machine(contenders):
         "cpu": names[0] if names else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "gpu": next(iter(sorted(devices - {"cpu"})), None),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
     }
 
@@ -172,7 +172,7 @@ def compare(arguments):
         "schema": 1,
         "kind": "peer-comparison",
         "date": began.isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": portable(["python", *sys.argv]),
         "commit": commit(),
         "machine": machine(contenders) | {"load_before": load, "load_after": os.getloadavg()},
         "settings": {key: getattr(arguments, key) for key in keys},

@@ -2,6 +2,7 @@
 
 import random
 import statistics
+from pathlib import Path
 
 RESAMPLES = 10_000
 
@@ -51,7 +52,20 @@ class Contender:
     def record(self):
         status = f"failed: {self.failed}" if self.failed else "ok"
         summary = None if self.failed else self.summary()
-        return {"name": self.name, "command": self.command, "status": status, "step": summary, "runs": self.runs}
+        return {"name": self.name, "command": portable(self.command), "status": status, "step": summary, "runs": self.runs}
+
+
+def portable(command):
+    """A command without the paths of the machine: files of this repository from its root on, others by their names."""
+    root = Path(__file__).resolve().parents[2]
+
+    def word(text):
+        path = Path(text)
+        if not path.is_absolute():
+            return text
+        return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+    return [word(str(text)) for text in command]
 
 
 def disagreements(peers, precision):

@@ -18,7 +18,7 @@ pub struct Machine {
     /// The GPU that computed, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<MachineGpu>,
-    /// The commit it was built from, with `-dirty` where files were changed; `unknown` outside a repository.
+    /// The commit it was built from, as `ROCL_COMMIT` told the build (`git describe --always --dirty`); else `unknown`.
     pub commit: &'static str,
 }
 
