@@ -195,6 +195,27 @@ fn kernels_are_watched() {
     assert!(launch["tensors"].as_array().unwrap().iter().all(|tensor| each(tensor) == 16.0), "{launch}");
 }
 
+/// The least traffic of an elementwise kernel is proportional to the batch, that of the optimiser does not know it.
+#[test]
+fn costs_are_shown_against_size() {
+    let command = ["bench", "kernels", "--device", "cpu", "--width", "2", "--repeat", "1", "--batch-sizes", "4,12"];
+    let (code, table, error) = program(&command);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(table.contains("batch of 12") && table.lines().any(|line| line.starts_with("lars_update")), "{table}");
+    let (_, json, _) = program(&[&command[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let bytes = |size: usize, name: &str| -> u64 {
+        let calls = report["sizes"][size]["calls"].as_array().unwrap().iter();
+        calls.filter(|call| call["name"] == name).map(|call| call["bytes"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(bytes(1, "pgd_linf_step"), 3 * bytes(0, "pgd_linf_step"));
+    assert_eq!(bytes(1, "lars_update"), bytes(0, "lars_update"));
+    assert_eq!(bytes(0, "pgd_linf_step"), 4 * 4 * 4 * 3072, "x, gradient and clean image in, x out");
+    let (code, _, error) = program(&[&command[..], &["--batch-size", "4"]].concat());
+    assert_eq!(code, Some(2));
+    assert!(error.contains("cannot be used with"), "{error}");
+}
+
 /// A report compared with itself has no regression; one whose samples all doubled has.
 #[test]
 fn the_exit_code_tells_of_a_regression() {

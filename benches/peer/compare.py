@@ -98,8 +98,8 @@ def peer_command(arguments, spec, inputs):
     return [arguments.python, str(HERE / "step.py"), *peer_flags(spec, arguments.authors), *shared, *counts]
 
 
-def alternate(arguments, recipe, inputs):
-    """All contenders, the engine first, after all rounds of A B C A B C …"""
+def alternate(arguments, recipe, inputs, keep):
+    """All contenders, the engine first, after all rounds of A B C A B C …; `keep` is given them after each round."""
     contenders = [Contender("engine", engine_command(arguments, recipe, arguments.steps, arguments.warmup))]
     contenders += [Contender(spec, peer_command(arguments, spec, inputs)) for spec in arguments.peer]
     for number in range(arguments.rounds):
@@ -114,6 +114,7 @@ def alternate(arguments, recipe, inputs):
                     raise Failure(failure) from failure
                 contender.failed = str(failure)
                 print(f"  failed: {failure}", file=sys.stderr)
+        keep(contenders, number + 1)
     return contenders
 
 
@@ -159,28 +160,34 @@ def without_random_start(name):
 
 
 def compare(arguments):
-    """The comparison as a JSON object, its contenders, and where losses disagree."""
+    """The comparison as a JSON object, its contenders, and where losses disagree. It is written to `--out` after every round."""
     began, load = datetime.now(UTC), os.getloadavg()
-    with tempfile.TemporaryDirectory() as folder:
-        recipe, inputs = Path(folder) / "recipe.toml", Path(folder) / "step.safetensors"
-        recipe.write_text(without_random_start(arguments.recipe))
-        run([*engine_command(arguments, recipe, 1, 1), "--dump", str(inputs)], arguments)
-        contenders = alternate(arguments, recipe, inputs)
-    differences = disagreements(contenders[1:], arguments.precision)
-    keys = ("recipe", "width", "batch_size", "attack_steps", "threads", "precision", "device", "steps", "warmup", "rounds")
+    keys = ("recipe", "width", "batch_size", "attack_steps", "threads", "precision", "device", "steps", "warmup")
     result = {
         "schema": 1,
         "kind": "peer-comparison",
         "date": began.isoformat(timespec="seconds"),
         "command": portable(["python", *sys.argv]),
         "commit": commit(),
-        "machine": machine(contenders) | {"load_before": load, "load_after": os.getloadavg()},
         "settings": {key: getattr(arguments, key) for key in keys},
-        "disagreements": differences,
-        "contenders": [contender.record() for contender in contenders],
-        "ratios": ratios(contenders),
     }
-    return result, contenders, differences
+
+    def keep(contenders, rounds):
+        result["settings"]["rounds"] = rounds
+        result["machine"] = machine(contenders) | {"load_before": load, "load_after": os.getloadavg()}
+        result["disagreements"] = disagreements(contenders[1:], arguments.precision)
+        result["contenders"] = [contender.record() for contender in contenders]
+        result["ratios"] = ratios(contenders)
+        if arguments.out:
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+    with tempfile.TemporaryDirectory() as folder:
+        recipe, inputs = Path(folder) / "recipe.toml", Path(folder) / "step.safetensors"
+        recipe.write_text(without_random_start(arguments.recipe))
+        run([*engine_command(arguments, recipe, 1, 1), "--dump", str(inputs)], arguments)
+        contenders = alternate(arguments, recipe, inputs, keep)
+    return result, contenders, result["disagreements"]
 
 
 def parse():
@@ -238,9 +245,6 @@ def main():
         print(f"error: --recipe: {error}", file=sys.stderr)
         sys.exit(2)
     print(table(result, contenders))
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     sys.exit(1 if differences else 0)
 
 

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Long enough for clocks to settle, and for an energy counter that moves ten times a second.
 pub const LOAD: Duration = Duration::from_secs(2);
-/// Work that is queued before the GPU is waited for: the clocks are read meanwhile.
+/// Runs that are launched before the GPU is waited for: the clocks are read while the last of them computes. A step's uploads wait for the step before,
+/// so the energy of one holds its gaps as well.
 const QUEUED: usize = 8;
 
 /// A GPU at work.
@@ -35,8 +36,8 @@ pub struct Load {
     pub celsius: Option<Spread>,
     /// Energy of one run, J.
     pub joules_per_run: Option<f64>,
-    /// What held the clocks back, by NVML's names; nothing when they were as high as they go.
-    pub held_back_by: Vec<String>,
+    /// What held the clocks back, by NVML's names; empty when they were as high as they go.
+    pub held_back_by: Option<Vec<String>>,
 }
 
 /// Readings of one quantity.
@@ -83,9 +84,9 @@ impl Readings {
     }
 
     /// Idling between two launches is no reason to distrust a time.
-    fn held_back_by(&self) -> Vec<String> {
-        let reasons = self.reasons.unwrap_or(ThrottleReasons::NONE) - ThrottleReasons::GPU_IDLE;
-        reasons.iter_names().map(|(name, _)| name.to_lowercase().replace('_', " ")).collect()
+    fn held_back_by(&self) -> Option<Vec<String>> {
+        let reasons = self.reasons? - ThrottleReasons::GPU_IDLE;
+        Some(reasons.iter_names().map(|(name, _)| name.to_lowercase().replace('_', " ")).collect())
     }
 }
 
@@ -100,11 +101,12 @@ impl Gauge {
     /// For a GPU; nothing for a CPU.
     ///
     /// # Errors
-    /// [`Error::Device`] where NVML is missing or does not start.
+    /// [`Error::Device`] where NVML is missing, does not start, or does not know the GPU.
     pub fn open(device: &Device) -> Result<Option<Self>> {
         let Device::Cuda(cuda) = device else { return Ok(None) };
-        let nvml = Nvml::init().map_err(unknown)?;
-        Ok(Some(Self { nvml, bus_id: cuda.gpu().bus_id.clone(), device: device.clone() }))
+        let (nvml, bus_id) = (Nvml::init().map_err(unknown)?, cuda.gpu().bus_id.clone());
+        nvml.device_by_pci_bus_id(bus_id.as_str()).map_err(unknown)?;
+        Ok(Some(Self { nvml, bus_id, device: device.clone() }))
     }
 
     /// The GPU while it does `work` again and again for as long as `duration`.
@@ -154,7 +156,7 @@ impl Load {
         let energy = self.joules_per_run.map(|joules| format!("{joules:.2} J {work}"));
         let parts = [spread(self.sm_mhz, "MHz"), spread(self.watts, "W"), spread(self.celsius, "°C"), energy];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        let held = match &self.held_back_by[..] {
+        let held = match self.held_back_by.as_deref().unwrap_or_default() {
             [] => String::new(),
             reasons => format!("; the card was held back by {}, so it can be faster than these figures", reasons.join(", ")),
         };

@@ -30,7 +30,7 @@ const SHORTEST_SAMPLE: Duration = Duration::from_micros(500);
 /// Of even the shortest work a sample holds no more than this, so that a GPU's launch queue does not fill.
 const MOST_PER_SAMPLE: usize = 512;
 
-/// Times short work: samples of as many runs as make up half a millisecond, divided by their number. Where there is a `sweep`, each
+/// Times short work, by the device's own clock: samples of as many runs as make up half a millisecond, divided by their number. Where there is a `sweep`, each
 /// sample is a single run, with the caches filled by something else.
 ///
 /// # Errors
@@ -47,7 +47,8 @@ pub fn short(device: &Device, repetitions: Repetitions, sweep: Option<&Sweep>, w
         if let Some(sweep) = sweep {
             sweep.run()?;
         }
-        Ok(seconds(device, || (0..runs).try_for_each(|_| work()))? / runs as f64)
+        device.synchronize()?;
+        Ok(device.time(runs as u32, &work)?.as_secs_f64())
     };
     Ok(Summary::of((0..samples).map(sample).collect::<Result<_>>()?))
 }

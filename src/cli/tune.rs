@@ -46,9 +46,7 @@ impl Tune {
         let Some(tuning) = self.start::<T>(device)? else { return Ok(()) };
         step()?;
         device.synchronize()?;
-        if let Some(remark) = tuning.keep(device) {
-            note(format!("note: {remark}"));
-        }
+        tuning.keep(device).into_iter().chain(device.take_engine_remarks()).for_each(|remark| note(format!("note: {remark}")));
         Ok(())
     }
 }

@@ -36,6 +36,7 @@ pub use workspace::Workspace;
 
 use crate::Result;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// A handle on a device; clones share it.
 #[derive(Clone)]
@@ -129,6 +130,19 @@ impl Device {
             Self::Host(_) | Self::Dry(_) => Ok(()),
             Self::Cuda(cuda) => cuda.synchronize(),
         }
+    }
+
+    /// The time that one of `runs` runs of `work` takes, one after the other: by the GPU's own clock, or the CPU's.
+    ///
+    /// # Errors
+    /// Those of `work` and of the device.
+    pub fn time(&self, runs: u32, work: impl Fn() -> Result<()>) -> Result<Duration> {
+        if let Self::Cuda(cuda) = self {
+            return cuda.time(runs, work);
+        }
+        let start = Instant::now();
+        (0..runs).try_for_each(|_| work())?;
+        Ok(start.elapsed() / runs.max(1))
     }
 
     /// Whether convolutions and products run as portable kernels.

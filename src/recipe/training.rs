@@ -160,9 +160,9 @@ impl<T: Element> Training<T> {
         std::mem::take(&mut self.remarks)
     }
 
-    /// Keeps what is measured for the next run, as soon as it is known.
+    /// Keeps what is measured for the next run, as soon as it is known. Not of a run that goes on: its engines are those that it had, fast or not.
     pub fn keep(&mut self, tuning: Tuning) {
-        self.tuning = Some(tuning);
+        self.tuning = (self.step == 0).then_some(tuning);
     }
 
     /// The model as it is.

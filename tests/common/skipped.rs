@@ -8,7 +8,7 @@ use std::io::Write;
 pub fn skipped(why: impl std::fmt::Display) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     // Nowhere to complain about a standard error that is closed.
-    let _ = writeln!(std::io::stderr(), "skipped: {why} ({name})");
+    let _ = std::io::stderr().write_all(format!("skipped: {why} ({name})\n").as_bytes());
 }
 
 /// As [`skipped`], for want of what can be had on any machine (`tools/cuda/`): with `ROCL_STRICT`, as in `.ci/run`, it has to be there.

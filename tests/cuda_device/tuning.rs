@@ -103,6 +103,15 @@ fn a_resumed_run_takes_the_engines_it_had() {
     assert_eq!(found.meta.engines, expected.meta.engines);
     assert!(found == expected, "another checkpoint than without an interruption");
 
+    // What it was given is no finding: another run that measures is not to take it for the fastest.
+    let cache = tempfile::tempdir().unwrap();
+    let measuring = libraries::device(TF32).unwrap();
+    let tuning = Tuning::start_in::<f32>(&measuring, EngineSet::Prebuilt, Some(cache.path())).unwrap();
+    let mut again = Training::<f32>::resume(&measuring, &recipe(), &data(), &checkpoint).unwrap();
+    again.keep(tuning);
+    again.advance().unwrap();
+    assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
+
     // On another card, or on none, it goes on with others and says so.
     let mut foreign = checkpoint.clone();
     let mut recorded: Record = serde_json::from_str(checkpoint.meta.engines.as_ref().unwrap()).unwrap();

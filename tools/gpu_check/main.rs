@@ -12,6 +12,7 @@ use report::{Machine, Report};
 use rocl::device::cuda;
 use rocl::device::kernel_status::{Status, gpu_elements};
 use rocl::device::launch::KERNELS;
+use stage::Stage;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -69,8 +70,8 @@ fn check(args: &Args) -> Result<bool, String> {
         return Ok(true);
     }
     let io = |e: std::io::Error| format!("{}: {e}; name another folder by --out", bundle.out.display());
-    let machine = describe(&bundle)?;
     std::fs::create_dir_all(&bundle.out).map_err(io)?;
+    let machine = describe(&bundle)?;
     let mut report = Report::open(&bundle.out, machine, now(), is_stage);
     println!("{} stages on {}", stages.len(), report.machine.card);
     for stage in stages {
@@ -101,7 +102,8 @@ fn check(args: &Args) -> Result<bool, String> {
 /// What is checked, and by what.
 fn describe(bundle: &Bundle) -> Result<Machine, String> {
     let commit = std::fs::read_to_string(bundle.root.join("commit")).unwrap_or_else(|_| "unknown".to_owned()).trim().to_owned();
-    let says = |name: &str| said_by_doctor(bundle, name).unwrap_or_else(|| "unknown".to_owned());
+    let doctor = doctor(bundle);
+    let says = |name: &str| said(&doctor, name).unwrap_or("unknown").to_owned();
     let machine =
         Machine { device: bundle.device.clone(), driver: says("driver"), cudnn: says("cuDNN 9"), commit, ..Machine::default() };
     let Some(number) = bundle.device.strip_prefix("cuda") else {
@@ -116,12 +118,20 @@ fn describe(bundle: &Bundle) -> Result<Machine, String> {
     Ok(Machine { card: gpu.name.clone(), architecture: format!("sm_{major}{minor}"), ..machine })
 }
 
-/// A line of `rocl doctor`.
-fn said_by_doctor(bundle: &Bundle, name: &str) -> Option<String> {
-    let output = Command::new(bundle.root.join("bin/rocl")).args(["doctor", "--json"]).output().ok()?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-    let check = report["checks"].as_array()?.iter().find(|check| check["name"] == name)?;
-    Some(check["text"].as_str()?.to_owned())
+/// What `rocl doctor` says, if it does so within its time.
+fn doctor(bundle: &Bundle) -> serde_json::Value {
+    let stage = Stage::new("doctor-json", bundle.root.join("bin/rocl"), &["doctor", "--json"], 120);
+    stage.run(&bundle.out);
+    let printed = std::fs::read_to_string(bundle.out.join("doctor-json.log")).unwrap_or_default();
+    // Libraries may have said something before.
+    let report = &printed[printed.find('{').unwrap_or_default()..];
+    serde_json::Deserializer::from_str(report).into_iter().next().and_then(Result::ok).unwrap_or_default()
+}
+
+/// A line of it.
+fn said<'a>(doctor: &'a serde_json::Value, name: &str) -> Option<&'a str> {
+    let check = doctor["checks"].as_array()?.iter().find(|check| check["name"] == name)?;
+    check["text"].as_str()
 }
 
 /// `status.json`: the record that comes with the program, with what the kernels' tests have shown now. Only a GPU has anything to say.

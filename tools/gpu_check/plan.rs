@@ -4,7 +4,7 @@ use crate::stage::Stage;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The parts of a check, by the names that the command line takes. Each fits into ten minutes on a data-centre card, the sanitizers' apart.
+/// The parts of a check, by the names that the command line takes.
 pub const PARTS: [&str; 3] = ["correctness", "sanitizer", "speed"];
 
 const PRECISIONS: [&str; 4] = ["fp32", "tf32", "fp16", "bf16"];
@@ -17,6 +17,14 @@ const TESTS: [(&str, u64); 7] = [
     ("precision", 180),
     ("training", 180),
     ("verify", 240),
+];
+
+/// PyTorch's contenders: the plain one, and the best that it has been seen to do in each mode. All of them, five times, would take an hour.
+const PEERS: [&str; 4] = [
+    "reference+channels-last",
+    "ours+fold+channels-last",
+    "ours+fold+channels-last+compile",
+    "ours+fold+channels-last+compile-graph",
 ];
 
 /// Where everything is.
@@ -131,7 +139,7 @@ impl Bundle {
             stages.push(json(&format!("bench-kernels-{precision}"), &["kernels", "--precision", precision]));
         }
         if self.rocl_device() != "cpu" {
-            for (how, precision, seconds) in [("quick", "tf32", 240), ("quick", "fp16", 240), ("thorough", "fp16", 540)] {
+            for (how, precision, seconds) in [("quick", "tf32", 240), ("quick", "fp16", 240), ("thorough", "fp16", 1800)] {
                 let tuned = ["bench", "step", "--precision", precision, &format!("--tune={how}"), "--json"];
                 stages.push(self.rocl(&format!("bench-step-{precision}-{how}"), &tuned, seconds));
             }
@@ -141,13 +149,21 @@ impl Bundle {
             let (script, engine) = (self.root.join("benches/peer/compare.py"), self.program("rocl"));
             let out = self.out.join(format!("peer-{precision}.json"));
             let paths = [script, engine, out].map(|path| path.display().to_string());
-            let device = if self.rocl_device() == "cpu" { "cpu" } else { "cuda" };
-            let arguments = [
-                &[&*paths[0], "--engine", &paths[1], "--out", &paths[2], "--device", device, "--precision", precision],
-                &small[..small.len().min(4)],
-                &["--rounds", "5", "--timeout", "120"],
-            ];
-            Stage::new(format!("peer-{precision}"), &self.python, &arguments.concat(), 540).unless(missing.clone())
+            let on_gpu = self.rocl_device() != "cpu";
+            let mut arguments = vec![&*paths[0], "--engine", &paths[1], "--out", &paths[2], "--precision", precision];
+            arguments.extend(["--rounds", "5", "--timeout", "120", "--device", if on_gpu { "cuda" } else { "cpu" }]);
+            if on_gpu {
+                arguments.extend(["--batch-size", "256"]);
+                arguments.extend(PEERS.iter().flat_map(|peer| ["--peer", peer]));
+            } else {
+                arguments.extend(&small[..4]);
+            }
+            let stage = Stage::new(format!("peer-{precision}"), &self.python, &arguments, 540).unless(missing.clone());
+            // The peers know no other than the first.
+            match self.device.strip_prefix("cuda:") {
+                Some(number) => stage.with("CUDA_VISIBLE_DEVICES", number),
+                None => stage,
+            }
         };
         stages.extend(["fp32", "fp16"].map(peer));
         stages

@@ -78,6 +78,7 @@ fn measure<T: Element>(args: Args) -> Result<()> {
         return scaling::run::<T>(&device, &recipe, &args.measuring, &filter, &args.batch_sizes);
     }
     let run = subject::pretraining::<T>(&device, &recipe)?;
+    let alone = args.only.is_some();
     let kinds = kinds(&run, &Filter { only: args.only, shape: args.shape })?;
     if args.access {
         return show_access(&device, &recipe, precision, &kinds, args.measuring.json);
@@ -86,7 +87,8 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     let ceilings = Ceilings::measure::<T>(&device)?;
     let whole = |_| timed(&device, || run.begin_epoch(0, 0).and_then(|()| run.step()));
     let step = Summary::of((0..repetitions.samples.min(5)).map(whole).collect::<Result<_>>()?);
-    let load = under_load(&device, || run.begin_epoch(0, 0).and_then(|()| run.step()))?;
+    // A profiler is to see no more than it has to.
+    let load = if alone { None } else { under_load(&device, || run.begin_epoch(0, 0).and_then(|()| run.step()))? };
     let sweep = args.cold_cache.then(|| Sweep::new(&device)).transpose()?;
     let mut costs = CallCost::measure(&device, &kinds, &ceilings, repetitions, sweep.as_ref())?;
     costs.sort_by(|a, b| b.per_step().total_cmp(&a.per_step()));

@@ -1,7 +1,7 @@
 //! `rocl bench kernels --batch-sizes`: what each kernel costs at several sizes.
 
 use super::format::{percent, seconds};
-use super::settings::{Header, Measuring, ceilings_line, title};
+use super::settings::{Header, Measuring, ceilings_line};
 use crate::bench::calls::{CallCost, Filter, kinds};
 use crate::bench::ceilings::Ceilings;
 use crate::bench::subject;
@@ -44,7 +44,9 @@ pub fn run<T: Element>(device: &Device, recipe: &Recipe, measuring: &Measuring, 
     let ceilings = Ceilings::measure::<T>(device)?;
     let at = |&batch_size: &u32| -> Result<Size> {
         let recipe = recipe.clone().with(&Overrides { batch_size: Some(batch_size), ..Overrides::default() })?;
-        let kinds = kinds(&subject::pretraining::<T>(device, &recipe)?, filter)?;
+        let run = subject::pretraining::<T>(device, &recipe)?;
+        measuring.tune.settle::<T>(device, || run.step())?;
+        let kinds = kinds(&run, filter)?;
         Ok(Size { batch_size, calls: CallCost::measure(device, &kinds, &ceilings, measuring.repetitions(), None)? })
     };
     let sizes = sizes.iter().map(at).collect::<Result<Vec<_>>>()?;
@@ -52,7 +54,12 @@ pub fn run<T: Element>(device: &Device, recipe: &Recipe, measuring: &Measuring, 
         let header = Header::new("kernels-by-size", device, precision, recipe, Some(ceilings));
         return print_json(&Report { header, sizes: &sizes });
     }
-    print(title(recipe, device, precision))?;
+    print(format!(
+        "{}, width {}, {precision}, on {}",
+        recipe.network.architecture.title(),
+        recipe.network.width,
+        device.description()
+    ))?;
     print(ceilings_line(&ceilings))?;
     print(format!("\n{}", table(&sizes)))
 }

@@ -95,7 +95,8 @@ fn tune<T: Element>(cuda: &Cuda, operation: Operation, shape: &ConvShape, run: i
         }
         // An engine that refuses, or wants more memory than there is, is no choice. One that breaks the GPU has to be named: every later
         // call would fail for its sake.
-        cuda.time(RUNS, || run(plan)).map(Some).or_else(|_| {
+        // The first run is not counted.
+        run(plan).and_then(|()| cuda.time(RUNS, || run(plan))).map(Some).or_else(|_| {
             let broken =
                 |reason| Error::Device(format!("measuring engines broke the GPU with {plan}: {reason}; leave --tune out"));
             cuda.synchronize().map_or_else(|reason| Err(broken(reason)), |()| Ok(None))

@@ -6,7 +6,7 @@ use cudarc::driver::sys::CUevent_flags::CU_EVENT_DEFAULT;
 use std::time::Duration;
 
 impl Cuda {
-    /// The time that the GPU takes for one of `runs` runs of `work`, one after the other, after one that is not counted.
+    /// The time that the GPU takes for one of `runs` runs of `work`, one after the other.
     ///
     /// # Errors
     /// Those of `work`; [`Error::Device`](crate::Error::Device) when the GPU fails, or a step is being captured.
@@ -14,7 +14,6 @@ impl Cuda {
         self.outside_capture("measure time")?;
         let event = || self.check("making an event", self.stream.context().new_event(Some(CU_EVENT_DEFAULT)));
         let (start, end) = (event()?, event()?);
-        work()?;
         self.check("marking a time", start.record(&self.stream))?;
         (0..runs).try_for_each(|_| work())?;
         self.check("marking a time", end.record(&self.stream))?;

@@ -27,7 +27,8 @@ pub struct Gpu {
     pub memory: usize,
     /// How many multiprocessors it has.
     pub multiprocessors: usize,
-    /// Where it is, `00000000:01:00.0`: by this NVML knows it, whatever CUDA_VISIBLE_DEVICES says.
+    /// Where it is, `00000000:01:00.0`: by this NVML knows it, whatever CUDA_VISIBLE_DEVICES says. Reports leave it out, since it says nothing of speed.
+    #[serde(skip)]
     pub bus_id: String,
 }
 
