@@ -11,6 +11,7 @@ pub mod output;
 pub mod precision;
 pub mod pretrain;
 pub mod recipe;
+pub mod room;
 pub mod verify;
 
 use clap::{Parser, Subcommand};

@@ -36,11 +36,14 @@ impl<T: Element> Encoder<T> {
     /// # Errors
     /// [`crate::Error::File`] when the checkpoint is of another network than the recipe's.
     pub fn load(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Self> {
-        let topology = recipe.topology();
-        let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
-        let network = Network::new(device, &topology, hidden, projection, 1, recipe.train.seed)?;
+        let network = frozen_network(device, recipe)?;
         saved::load_network(checkpoint, &network)?;
         Self::new(device, recipe, &network)
+    }
+
+    /// An encoder with initial parameters.
+    pub fn untrained(device: &Device, recipe: &Recipe) -> Result<Self> {
+        Self::new(device, recipe, &frozen_network(device, recipe)?)
     }
 
     /// The network.
@@ -64,6 +67,12 @@ impl<T: Element> Encoder<T> {
         saved::load_head(checkpoint, &head)?;
         Ok(head)
     }
+}
+
+/// A network that is read from only.
+fn frozen_network<T: Element>(device: &Device, recipe: &Recipe) -> Result<Network<T>> {
+    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
+    Network::new(device, &recipe.topology(), hidden, projection, 1, recipe.train.seed)
 }
 
 /// Under which name a head's file keeps the [digest](Checkpoint::digest) of the encoder it was fitted on.

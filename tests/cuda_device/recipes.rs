@@ -2,16 +2,21 @@
 
 use crate::common::devices::TestDevice;
 use crate::{devices, fake_cuda, libraries};
+use half::f16;
 use rocl::Device;
 use rocl::data::{Dataset, Split, textures};
+use rocl::device::cudnn::MOST_WORKSPACE;
 use rocl::device::record::record;
-use rocl::device::{CudaOptions, HostOptions};
-use rocl::recipe::Recipe;
+use rocl::device::{CudaOptions, HostOptions, Needs};
+use rocl::element::Element;
+use rocl::recipe::demo::{METHODS, measure, with_method};
 use rocl::recipe::evaluate::{Accuracy, evaluate};
 use rocl::recipe::linear_eval::{Fit, fit_head};
 use rocl::recipe::settings::{Method, Optimizer, View};
 use rocl::recipe::trained::Encoder;
 use rocl::recipe::training::{CHECKPOINT, RunOptions, Training};
+use rocl::recipe::{Recipe, rehearsal};
+use rocl::run::checkpoint::{Checkpoint, Kind};
 use std::path::Path;
 
 const BATCH: usize = 4;
@@ -127,19 +132,97 @@ fn training_goes_over_to_a_graph() {
     assert!(message.contains("failed while replaying a step"), "{message}");
 }
 
+/// What a job is announced to need is what is allocated for it, to the byte.
+fn allocates(device: &Device, announced: &Needs, job: impl FnOnce()) {
+    let most = fake_cuda::most_allocated(|| {
+        device.reserve(announced).unwrap();
+        job();
+    });
+    assert_eq!((most, device.memory_use().1), (announced.bytes(), announced.bytes()), "{device:?}: {announced:?}");
+}
+
+/// Of a run of some steps, the last of which come from a graph, and of what follows it, each on a device of its own.
+fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn() -> Device) {
+    let (train, test) = (data(Split::Train, 4 * BATCH + 1), data(Split::Test, 2 * BATCH + 1));
+    let folder = tempfile::tempdir().unwrap();
+    let device = open();
+    allocates(&device, &rehearsal::pretraining::<T>(&device, recipe, &train).unwrap(), || {
+        let mut training = Training::<T>::new(&device, recipe, &train).unwrap();
+        training.run(&RunOptions { out: folder.path().to_owned(), label: "test".to_owned(), quiet: true }).unwrap();
+    });
+    let checkpoint = Checkpoint::load(&folder.path().join(CHECKPOINT), Kind::Pretrain).unwrap();
+
+    let device = open();
+    allocates(&device, &rehearsal::linear_eval::<T>(&device, recipe, &train).unwrap(), || {
+        let encoder = Encoder::<T>::load(&device, recipe, &checkpoint).unwrap();
+        let features = encoder.features(&train, |_| Ok(())).unwrap();
+        let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
+        fit_head(&device, &recipe.linear_eval, &features, &train.labels, &head, 0, |_, _| Ok(())).unwrap();
+    });
+
+    let device = open();
+    allocates(&device, &rehearsal::evaluation::<T>(&device, recipe, &test).unwrap(), || {
+        let encoder = Encoder::<T>::load(&device, recipe, &checkpoint).unwrap();
+        let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
+        evaluate(&device, &recipe.evaluate, encoder.inference(), &head, &test, 0, |_| Ok(())).unwrap();
+    });
+
+    let device = open();
+    allocates(&device, &rehearsal::demo::<T>(&device, recipe, &train, &test).unwrap(), || {
+        for method in METHODS {
+            measure::<T>(&device, &with_method(recipe, method), &train, &test, &folder.path().join("demo"), true).unwrap();
+        }
+    });
+}
+
 #[test]
-fn a_run_without_room_does_not_start() {
+fn what_is_announced_is_allocated() {
+    if devices::can_simulate() {
+        jobs_allocate_what_was_announced::<f32>(&toy(), fake_cuda::device);
+        jobs_allocate_what_was_announced::<f16>(&toy(), fake_cuda::device);
+    }
+}
+
+#[test]
+fn what_libraries_need_is_announced() {
+    let Some(device) = libraries::device(CudaOptions::default()) else { return };
+    let needs = rehearsal::pretraining::<f32>(&device, &wide_toy(), &data(Split::Train, BATCH)).unwrap();
+    assert!(needs.scratch["workspace"] > 0 && needs.scratch["turned filter"] > 0, "{needs:?}");
+    drop(device);
+    let open = || libraries::device(CudaOptions::default()).unwrap();
+    jobs_allocate_what_was_announced::<f32>(&wide_toy(), open);
+    jobs_allocate_what_was_announced::<f16>(&wide_toy(), open);
+}
+
+/// Engines that are to be measured may have any workspace up to the limit, and so has the run.
+#[test]
+fn measuring_engines_is_planned_for() {
+    let Some(device) = libraries::device(CudaOptions { tf32: true, ..CudaOptions::default() }) else { return };
+    let needs = || rehearsal::pretraining::<f32>(&device, &wide_toy(), &data(Split::Train, BATCH)).unwrap();
+    let before = needs();
+    device.tune_engines::<f32>().unwrap();
+    let tuned = needs();
+    assert!(before.scratch["workspace"] < MOST_WORKSPACE);
+    assert_eq!(tuned.scratch["workspace"], MOST_WORKSPACE);
+    assert!(before.scratch.keys().all(|purpose| tuned.scratch[purpose] >= before.scratch[purpose]), "{tuned:?} after {before:?}");
+    assert_eq!(tuned.tensors, before.tensors);
+}
+
+/// The loss and the hits of each step are noted on the device.
+#[test]
+fn a_head_is_waited_for_once_an_epoch() {
     if !devices::can_simulate() {
         return;
     }
-    let device = fake_cuda::device();
-    let train = |data: &Dataset| Training::<f32>::new(&device, &toy(), data).map(drop);
-    fake_cuda::set("free=0");
-    let message = train(&data(Split::Train, BATCH)).unwrap_err().to_string();
-    fake_cuda::set("");
-    train(&data(Split::Train, BATCH)).unwrap();
-    let needed = device.memory_use().1.div_ceil(1 << 20);
-    assert!(message.contains(&format!("the run needs {needed} MiB")), "{message}");
+    let (device, mut recipe, data) = (fake_cuda::device(), toy(), data(Split::Train, 4 * BATCH));
+    recipe.linear_eval.epochs = 3;
+    let encoder = Encoder::<f32>::untrained(&device, &recipe).unwrap();
+    let features = encoder.features(&data, |_| Ok(())).unwrap();
+    let head = encoder.new_head(data.classes.len(), BATCH, 0).unwrap();
+    let reads = fake_cuda::reads(|| {
+        fit_head(&device, &recipe.linear_eval, &features, &data.labels, &head, 0, |_, _| Ok(())).unwrap();
+    });
+    assert_eq!(reads, 3);
 }
 
 /// A head on the features of an untrained encoder, and both under attack.
@@ -218,7 +301,7 @@ fn filters_are_turned_once_an_attack() {
     assert_eq!(backward.iter().filter(|shape| shape.ends_with("+ residual")).count(), 2 * 5, "{backward:?}");
 }
 
-/// Turned filters are part of what a run needs: with room for that it starts, with less it does not.
+/// Turned filters that are kept are part of what a run needs.
 #[test]
 fn turned_filters_are_planned_for() {
     let Some(device) = libraries::device(CudaOptions::default()) else { return };
@@ -229,8 +312,6 @@ fn turned_filters_are_planned_for() {
     let turned = planned(&device) - planned(&fake_cuda::device());
     // The first filters of those five blocks, in f32.
     assert_eq!(turned, 4 * 9 * (2 * 4 * 4 + 8 * 8 + 16 * 16 + 32 * 32));
-    fake_cuda::set("free=0");
-    let message = Training::<f32>::new(&device, &wide_toy(), &data(Split::Train, BATCH)).map(drop).unwrap_err().to_string();
-    fake_cuda::set("");
-    assert!(message.contains(&format!("the run needs {} MiB", device.memory_use().1.div_ceil(1 << 20))), "{message}");
+    let needs = rehearsal::pretraining::<f32>(&device, &wide_toy(), &data(Split::Train, BATCH)).unwrap();
+    assert_eq!(needs.tensors, device.memory_use().1);
 }

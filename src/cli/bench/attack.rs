@@ -2,7 +2,7 @@
 
 use super::format::seconds;
 use super::settings::{Header, Measuring, Subject, title};
-use crate::bench::attack::{AttackCost, ladder, variations};
+use crate::bench::attack::{AttackCost, ladder, rehearse, variations};
 use crate::cli::output::{print, print_json};
 use crate::cli::precision::in_precision;
 use crate::device::HostOptions;
@@ -43,6 +43,7 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     // On a GPU the library decides what is fused.
     let options = HostOptions { fused_epilogues: false, ..args.measuring.computing.host_options()? };
     let unfused = if device.is_host() { Device::host_with(options)? } else { device.clone() };
+    args.measuring.make_room(&device, &recipe, rehearse::<T>)?;
     let rungs = ladder::<T>(&device, &unfused, &recipe, repetitions)?;
     let variations = variations::<T>(&device, &recipe, repetitions)?;
     if args.measuring.json {

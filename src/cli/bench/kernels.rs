@@ -65,6 +65,12 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     let recipe = args.subject.recipe(device.is_host())?;
     let precision = args.measuring.computing.precision().name();
     let repetitions = args.measuring.repetitions();
+    args.measuring.make_room(&device, &recipe, |dry, recipe| {
+        let run = subject::pretraining::<T>(dry, recipe)?;
+        run.step()?;
+        Ceilings::rehearse::<T>(dry)?;
+        args.cold_cache.then(|| Sweep::new(dry)).transpose().map(drop)
+    })?;
     let run = subject::pretraining::<T>(&device, &recipe)?;
     let kinds = kinds(&run, &Filter { only: args.only, shape: args.shape })?;
     if args.access {

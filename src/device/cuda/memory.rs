@@ -15,16 +15,6 @@ pub(super) struct Allocation {
     bytes: usize,
 }
 
-impl Allocation {
-    pub(super) fn address(&self) -> u64 {
-        self.address
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
 impl Drop for Allocation {
     fn drop(&mut self) {
         // Work that uses the memory may still be under way. Whatever fails here has failed before, and was or will be reported there.
@@ -42,13 +32,24 @@ impl Cuda {
     /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
     pub(in crate::device) fn scratch(self: &Rc<Self>, purpose: &'static str, bytes: usize) -> Result<CudaMemory> {
         let mut scratch = self.scratch.borrow_mut();
-        let lent = scratch.entry(purpose).or_default();
-        if lent.last().is_none_or(|last| last.bytes < bytes) {
-            // The smaller ones before it stay: captured graphs know their addresses.
-            lent.push(CudaMemory::new(self, bytes)?.allocation);
+        let kept = scratch.entry(purpose).or_default();
+        if let Some(last) = kept.last().filter(|last| last.bytes >= bytes) {
+            return Ok(CudaMemory { allocation: last.clone(), cuda: self.clone() });
         }
-        let last = lent.last().ok_or_else(|| Error::shape("scratch", "nothing was allocated"))?;
-        Ok(CudaMemory { allocation: last.clone(), cuda: self.clone() })
+        if !self.has_graphs.get() {
+            kept.drain(..).for_each(|smaller| self.usage.remove(smaller.bytes));
+        }
+        let memory = CudaMemory::new(self, bytes)?;
+        self.usage.add(bytes);
+        kept.push(memory.allocation.clone());
+        Ok(memory)
+    }
+
+    /// Bytes that are free now.
+    pub(in crate::device) fn free_memory(&self) -> Result<usize> {
+        self.bind()?;
+        let (free, _) = self.check("asking for its free memory", result::mem_get_info())?;
+        Ok(free)
     }
 
     /// Room for `bytes`, with whatever lies there.
