@@ -115,7 +115,7 @@ fn measure<T: Element>(settings: &Settings, checkpoint: &Checkpoint, head: &Chec
     let (device, evaluation) = (settings.device()?, &settings.recipe.evaluate);
     let needs = |batch| {
         let overrides = Overrides { evaluate_batch_size: Some(batch), ..Overrides::default() };
-        rehearsal::evaluation::<T>(&device, &settings.recipe.clone().with(&overrides)?, data)
+        rehearsal::evaluation::<T>(&device, &settings.recipe.clone().with(&overrides)?, checkpoint, data)
     };
     settings.make_room(&device, &Job { batch_size: evaluation.batch_size, adjustable: true, needs: &needs })?;
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;

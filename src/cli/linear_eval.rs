@@ -75,7 +75,7 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
     let linear = &settings.recipe.linear_eval;
     let needs = |batch| {
         let recipe = settings.recipe.clone().with(&batches(&settings.recipe, Some(batch)))?;
-        rehearsal::linear_eval::<T>(&device, &recipe, &data)
+        rehearsal::linear_eval::<T>(&device, &recipe, checkpoint, &data)
     };
     settings.make_room(&device, &Job { batch_size: linear.batch_size, adjustable: true, needs: &needs })?;
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;

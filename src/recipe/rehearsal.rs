@@ -1,16 +1,18 @@
 //! What a job needs of a device's memory: it is done in name only, everything built and every kind of step taken once.
 //!
-//! On a CPU the images count twice while a job holds them: as the program has read them, and as the device's.
+//! A CPU's memory is the program's own too: there what it holds besides counts, where that can be large (images that it has read, checkpoints).
 
 use super::demo::{METHODS, judge, with_method};
 use super::evaluate::evaluate;
 use super::linear_eval::fit_head;
 use super::pretrain::Pretraining;
+use super::saved::saving_bytes;
 use super::settings::{Evaluate, LinearEval, Recipe};
 use super::trained::Encoder;
 use crate::data::Dataset;
 use crate::device::Needs;
 use crate::element::Element;
+use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Result, Tensor};
 
 /// Of [`Training`](super::training::Training).
@@ -19,11 +21,12 @@ use crate::{Device, Result, Tensor};
 /// Those of building the run.
 pub fn pretraining<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Needs> {
     device.needs(|dry| {
-        let images = held(dry, data)?;
+        let images = held(dry, data.images.len())?;
         let run = Pretraining::<T>::new(dry, recipe, data)?;
         // The program lets go of them before the first step.
         drop(images);
-        run.step()
+        run.step()?;
+        held(dry, saving_bytes(run.network(), run.optimizer())).map(drop)
     })
 }
 
@@ -31,9 +34,9 @@ pub fn pretraining<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset)
 ///
 /// # Errors
 /// Those of the job.
-pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Needs> {
+pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint, data: &Dataset) -> Result<Needs> {
     device.needs(|dry| {
-        let _images = held(dry, data)?;
+        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
         let encoder = Encoder::<T>::untrained(dry, recipe)?;
         let features = encoder.features(data, |_| Ok(()))?;
         let settings = one_epoch(&recipe.linear_eval);
@@ -46,9 +49,9 @@ pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset)
 ///
 /// # Errors
 /// Those of the job.
-pub fn evaluation<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Needs> {
+pub fn evaluation<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint, data: &Dataset) -> Result<Needs> {
     device.needs(|dry| {
-        let _images = held(dry, data)?;
+        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
         let encoder = Encoder::<T>::untrained(dry, recipe)?;
         let settings = one_step(&recipe.evaluate);
         let head = encoder.new_head(data.classes.len(), settings.batch_size as usize, 0)?;
@@ -64,11 +67,12 @@ pub fn demo<T: Element>(device: &Device, recipe: &Recipe, train: &Dataset, test:
     let (linear_eval, evaluate) = (one_epoch(&recipe.linear_eval), one_step(&recipe.evaluate));
     let recipe = Recipe { linear_eval, evaluate, ..recipe.clone() };
     device.needs(|dry| {
-        let _images = (held(dry, train)?, held(dry, test)?);
+        let _images = held(dry, train.images.len() + test.images.len())?;
         METHODS.iter().try_for_each(|&method| {
             let recipe = with_method(&recipe, method);
             let run = Pretraining::<T>::new(dry, &recipe, train)?;
             run.step()?;
+            held(dry, saving_bytes(run.network(), run.optimizer()))?;
             let encoder = Encoder::new(dry, &recipe, run.network())?;
             drop(run);
             judge(dry, &recipe, &encoder, train, test).map(drop)
@@ -76,9 +80,9 @@ pub fn demo<T: Element>(device: &Device, recipe: &Recipe, train: &Dataset, test:
     })
 }
 
-/// A stand-in for a data set in the program's own memory, where that is the device's too.
-fn held(dry: &Device, data: &Dataset) -> Result<Option<Tensor<u8>>> {
-    dry.is_host().then(|| Tensor::zeros(dry, [data.images.len()])).transpose()
+/// A stand-in for bytes in the program's own memory, where that is the device's too.
+fn held(dry: &Device, bytes: usize) -> Result<Option<Tensor<u8>>> {
+    dry.is_host().then(|| Tensor::zeros(dry, [bytes])).transpose()
 }
 
 /// More epochs take no more memory.

@@ -153,7 +153,7 @@ fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn()
     let checkpoint = Checkpoint::load(&folder.path().join(CHECKPOINT), Kind::Pretrain).unwrap();
 
     let device = open();
-    allocates(&device, &rehearsal::linear_eval::<T>(&device, recipe, &train).unwrap(), || {
+    allocates(&device, &rehearsal::linear_eval::<T>(&device, recipe, &checkpoint, &train).unwrap(), || {
         let encoder = Encoder::<T>::load(&device, recipe, &checkpoint).unwrap();
         let features = encoder.features(&train, |_| Ok(())).unwrap();
         let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
@@ -161,7 +161,7 @@ fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn()
     });
 
     let device = open();
-    allocates(&device, &rehearsal::evaluation::<T>(&device, recipe, &test).unwrap(), || {
+    allocates(&device, &rehearsal::evaluation::<T>(&device, recipe, &checkpoint, &test).unwrap(), || {
         let encoder = Encoder::<T>::load(&device, recipe, &checkpoint).unwrap();
         let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
         evaluate(&device, &recipe.evaluate, encoder.inference(), &head, &test, 0, |_| Ok(())).unwrap();

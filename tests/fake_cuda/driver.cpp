@@ -245,12 +245,13 @@ static Ranges& memory() {
     return *ranges;
 }
 // What this thread has allocated, at most, and how often it has read from the device.
-static thread_local size_t allocated = 0, most_allocated = 0, reads = 0;
-EXPORT void fake_cuda_count(size_t* counts) {
-    counts[0] = allocated;
-    counts[1] = most_allocated;
-    counts[2] = reads;
-    most_allocated = allocated;
+struct Counts {
+    size_t allocated, most_allocated, reads;
+};
+static thread_local Counts counts = {};
+EXPORT void fake_cuda_count(Counts* given) {
+    *given = counts;
+    counts.most_allocated = counts.allocated;
 }
 EXPORT CUresult cuMemAlloc_v2(Address* address, size_t bytes) {
     MAY_FAIL;
@@ -260,13 +261,13 @@ EXPORT CUresult cuMemAlloc_v2(Address* address, size_t bytes) {
     if (!allocated) return bytes ? OUT_OF_MEMORY : INVALID_VALUE;
     *address = (Address)allocated;
     memory().add(*address, bytes);
-    allocated += bytes;
-    if (allocated > most_allocated) most_allocated = allocated;
+    counts.allocated += bytes;
+    if (counts.allocated > counts.most_allocated) counts.most_allocated = counts.allocated;
     return SUCCESS;
 }
 EXPORT CUresult cuMemFree_v2(Address address) {
     if (capturing) return capturing->spoil();
-    allocated -= memory().remove(address);
+    counts.allocated -= memory().remove(address);
     free((void*)address);
     return SUCCESS;
 }
@@ -308,7 +309,7 @@ EXPORT CUresult cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes,
 }
 EXPORT CUresult cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
     MAY_FAIL;
-    ++reads;
+    ++counts.reads;
     return copy((Address)to, from, bytes, FROM, stream);
 }
 EXPORT CUresult cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* stream) {
