@@ -116,8 +116,8 @@ fn a_job_above_the_limit_is_refused_with_the_batch_that_fits() {
     let message = refused(&sized("64", "20MiB"), 2);
     assert!(message.starts_with("error: the run needs ") && message.contains(", and --max-memory allows 20 MiB; "), "{message}");
     assert!(!Path::new(&out).exists(), "nothing was begun");
-    let message = refused(&sized("64", "1MiB"), 2);
-    assert!(message.ends_with("; no --batch-size would fit, and a narrower network needs less\n"), "{message}");
+    let too_little = refused(&sized("64", "1MiB"), 2);
+    assert!(too_little.ends_with("; no --batch-size would fit, and a narrower network needs less\n"), "{too_little}");
     // What is said to fit does, and one image more does not.
     let batch = fitting(&message);
     let more = (batch.parse::<u32>().unwrap() + 1).to_string();

@@ -78,7 +78,7 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
         rehearsal::linear_eval::<T>(&device, &recipe, checkpoint, &data)
     };
     settings.make_room(&device, &Job { batch_size: linear.batch_size, adjustable: true, needs: &needs })?;
-    let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
+    let encoder = Encoder::<T>::load_for_features(&device, &settings.recipe, checkpoint)?;
     let total = data.len() as u64 * (1 + u64::from(linear.epochs));
     let mut progress = Progress::new("linear-eval", total, settings.quiet);
     let features = encoder.features(&data, |images| {

@@ -37,7 +37,7 @@ pub fn pretraining<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset)
 pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint, data: &Dataset) -> Result<Needs> {
     device.needs(|dry| {
         let _held = held(dry, data.images.len() + checkpoint.bytes())?;
-        let encoder = Encoder::<T>::untrained(dry, recipe)?;
+        let encoder = Encoder::<T>::untrained_for_features(dry, recipe)?;
         let features = encoder.features(data, |_| Ok(()))?;
         let settings = one_epoch(&recipe.linear_eval);
         let head = encoder.new_head(data.classes.len(), settings.batch_size as usize, 0)?;

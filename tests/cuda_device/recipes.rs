@@ -154,7 +154,7 @@ fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn()
 
     let device = open();
     allocates(&device, &rehearsal::linear_eval::<T>(&device, recipe, &checkpoint, &train).unwrap(), || {
-        let encoder = Encoder::<T>::load(&device, recipe, &checkpoint).unwrap();
+        let encoder = Encoder::<T>::load_for_features(&device, recipe, &checkpoint).unwrap();
         let features = encoder.features(&train, |_| Ok(())).unwrap();
         let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
         fit_head(&device, &recipe.linear_eval, &features, &train.labels, &head, 0, |_, _| Ok(())).unwrap();
