@@ -14,6 +14,7 @@ struct Job {
 }
 
 /// Runs the program to its end, and takes its bill.
+#[expect(clippy::zombie_processes, reason = "waited for by `wait`")]
 fn rocl(arguments: &[&str]) -> Job {
     let mut command = Command::new(common::program());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -14,6 +14,7 @@ fn memory_starts_as_zeros() {
     for device in devices::with_driver().map(TestDevice::open) {
         assert_eq!(Tensor::<f32>::zeros(&device, [1000]).unwrap().to_vec().unwrap(), vec![0.0; 1000]);
         assert_eq!(Tensor::<f32>::zeros(&device, [0]).unwrap().to_vec().unwrap(), vec![0.0; 0]);
+        Tensor::<f32>::zeros(&device, [0, 3]).unwrap().write(&[]).unwrap();
     }
 }
 

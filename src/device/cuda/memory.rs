@@ -17,6 +17,9 @@ pub(super) struct Allocation {
 
 impl Drop for Allocation {
     fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
         // Work that uses the memory may still be under way. Whatever fails here has failed before, and was or will be reported there.
         let _ = self.stream.synchronize();
         // SAFETY: allocated by `Cuda::allocate` in this context, and nothing refers to it any more.
@@ -56,9 +59,12 @@ impl Cuda {
     pub(super) fn allocate(&self, bytes: usize) -> Result<Allocation> {
         self.outside_capture("allocate memory")?;
         self.bind()?;
-        // SAFETY: at least one byte. The driver aligns by 256 bytes.
-        let allocated = unsafe { result::malloc_sync(bytes.max(1)) };
-        let address = allocated.map_err(|error| self.no_room(bytes, error))?;
+        let address = match bytes {
+            // The driver gives no less than a byte.
+            0 => 0,
+            // SAFETY: not of size zero. The driver aligns by 256 bytes.
+            _ => unsafe { result::malloc_sync(bytes) }.map_err(|error| self.no_room(bytes, error))?,
+        };
         Ok(Allocation { stream: self.stream.clone(), address, bytes })
     }
 

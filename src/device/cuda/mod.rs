@@ -167,14 +167,11 @@ impl Cuda {
         self.tunes.get() && !self.capturing.get()
     }
 
-    /// At least `bytes` of memory that all library calls share, one after the other; an address of 0 where none is wanted.
+    /// At least `bytes` of memory that all library calls share, one after the other.
     ///
     /// # Errors
     /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
     pub fn workspace(self: &Rc<Self>, bytes: usize) -> Result<Workspace> {
-        if bytes == 0 {
-            return Ok(Workspace { address: 0, bytes: 0 });
-        }
         let memory = self.scratch(WORKSPACE, bytes)?;
         Ok(Workspace { address: memory.address(), bytes: memory.bytes() })
     }
