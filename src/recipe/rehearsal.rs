@@ -97,16 +97,13 @@ fn one_step(settings: &Evaluate) -> Evaluate {
 
 /// The largest batch size below `too_large` that needs at most `bytes`, by what each needs. A batch size whose needs cannot be told does not fit.
 pub fn largest_batch(too_large: u32, bytes: usize, needs: impl Fn(u32) -> Result<Needs>) -> Option<u32> {
-    let (mut fits, mut exceeds) = (0, too_large);
+    let has_room = |batch| needs(batch).is_ok_and(|needs| needs.bytes() <= bytes);
+    let (mut fits, mut exceeds) = (1, too_large.max(1));
     while exceeds - fits > 1 {
         let middle = fits + (exceeds - fits) / 2;
-        if needs(middle).is_ok_and(|needs| needs.bytes() <= bytes) {
-            fits = middle;
-        } else {
-            exceeds = middle;
-        }
+        *(if has_room(middle) { &mut fits } else { &mut exceeds }) = middle;
     }
-    (fits > 0).then_some(fits)
+    (fits < too_large && has_room(fits)).then_some(fits)
 }
 
 #[cfg(test)]

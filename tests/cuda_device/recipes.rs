@@ -49,9 +49,9 @@ fn host() -> Device {
 }
 
 /// Trains to the end of the recipe; the checkpoint, which holds all state and all losses.
-fn train(device: &Device, recipe: &Recipe, folder: &Path) -> Vec<u8> {
+fn train<T: Element>(device: &Device, recipe: &Recipe, folder: &Path) -> Vec<u8> {
     // Four steps an epoch: two eager, one captured and replayed, then replayed only; a second epoch on the same graph.
-    let mut training = Training::<f32>::new(device, recipe, &data(Split::Train, 4 * BATCH)).unwrap();
+    let mut training = Training::<T>::new(device, recipe, &data(Split::Train, 4 * BATCH)).unwrap();
     training.run(&RunOptions { out: folder.to_owned(), label: "test".to_owned(), quiet: true }).unwrap();
     std::fs::read(folder.join(CHECKPOINT)).unwrap()
 }
@@ -60,7 +60,7 @@ fn train(device: &Device, recipe: &Recipe, folder: &Path) -> Vec<u8> {
 fn both_agree(recipe: &Recipe) {
     let trained = |device: Device| {
         let folder = tempfile::tempdir().unwrap();
-        train(&device, recipe, folder.path())
+        train::<f32>(&device, recipe, folder.path())
     };
     for device in devices::with_driver() {
         let other = if device == TestDevice::Simulated { host() } else { device.open() };
@@ -91,7 +91,7 @@ fn another_run_and_one_without_graphs_give_the_same_bits() {
     for device in devices::with_driver() {
         let [first, again, eager] = [device.open(), device.open(), device.open_eager()].map(|device| {
             let folder = tempfile::tempdir().unwrap();
-            train(&device, &toy(), folder.path())
+            train::<f32>(&device, &toy(), folder.path())
         });
         assert!(first == again, "{device:?}: a second run gives another checkpoint");
         assert!(first == eager, "{device:?}: replayed steps give another checkpoint than eager launches");
@@ -141,15 +141,19 @@ fn allocates(device: &Device, announced: &Needs, job: impl FnOnce()) {
     assert_eq!((most, device.memory_use().1), (announced.bytes(), announced.bytes()), "{device:?}: {announced:?}");
 }
 
-/// Of a run of some steps, the last of which come from a graph, and of what follows it, each on a device of its own.
+/// Of a run of some steps, the last of which come from a graph; into `folder`.
+fn training_allocates_what_was_announced<T: Element>(recipe: &Recipe, device: &Device, folder: &Path) {
+    let images = data(Split::Train, 4 * BATCH);
+    allocates(device, &rehearsal::pretraining::<T>(device, recipe, &images).unwrap(), || {
+        drop(train::<T>(device, recipe, folder))
+    });
+}
+
+/// And of what follows it, each on a device of its own.
 fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn() -> Device) {
     let (train, test) = (data(Split::Train, 4 * BATCH + 1), data(Split::Test, 2 * BATCH + 1));
     let folder = tempfile::tempdir().unwrap();
-    let device = open();
-    allocates(&device, &rehearsal::pretraining::<T>(&device, recipe, &train).unwrap(), || {
-        let mut training = Training::<T>::new(&device, recipe, &train).unwrap();
-        training.run(&RunOptions { out: folder.path().to_owned(), label: "test".to_owned(), quiet: true }).unwrap();
-    });
+    training_allocates_what_was_announced::<T>(recipe, &open(), folder.path());
     let checkpoint = Checkpoint::load(&folder.path().join(CHECKPOINT), Kind::Pretrain).unwrap();
 
     let device = open();
@@ -189,9 +193,12 @@ fn what_libraries_need_is_announced() {
     let needs = rehearsal::pretraining::<f32>(&device, &wide_toy(), &data(Split::Train, BATCH)).unwrap();
     assert!(needs.scratch["workspace"] > 0 && needs.scratch["turned filter"] > 0, "{needs:?}");
     drop(device);
+    let (mut recipe, folder) = (wide_toy(), tempfile::tempdir().unwrap());
+    // Interpreting plans takes its time.
+    (recipe.train.epochs, recipe.attack.steps) = (1, 1);
     let open = || libraries::device(CudaOptions::default()).unwrap();
-    jobs_allocate_what_was_announced::<f32>(&wide_toy(), open);
-    jobs_allocate_what_was_announced::<f16>(&wide_toy(), open);
+    training_allocates_what_was_announced::<f32>(&recipe, &open(), &folder.path().join("f32"));
+    training_allocates_what_was_announced::<f16>(&recipe, &open(), &folder.path().join("f16"));
 }
 
 /// Engines that are to be measured may have any workspace up to the limit, and so has the run.
