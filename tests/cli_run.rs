@@ -167,6 +167,21 @@ fn a_job_in_sixteen_bits() {
     }
 }
 
+/// On a CPU it is fp32's arithmetic, but the run is what it was asked to be.
+#[test]
+fn a_run_in_tf32_stays_one() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
+    succeeds(&pretrain(&recipe, &out, &["--precision", "tf32"]));
+    let log = std::fs::read_to_string(Path::new(&out).join("metrics.jsonl")).unwrap();
+    let header: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(header["precision"], "tf32");
+    succeeds(&pretrain(&recipe, &out, &["--resume"]));
+    succeeds(&pretrain(&recipe, &out, &["--resume", "--precision", "tf32"]));
+    let other = pretrain(&recipe, &out, &["--resume", "--precision", "fp32"]);
+    refused(&other, 2, "the run was trained in tf32, not in fp32; give --precision tf32");
+}
+
 #[test]
 fn an_interrupted_run_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();

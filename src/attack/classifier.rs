@@ -1,7 +1,7 @@
 //! The supervised objective: cross-entropy of a classifier.
 
 use super::{Objective, step_by_step};
-use crate::element::Element;
+use crate::element::{Element, Real};
 use crate::nn::{Classifier, Inference, RowScaled};
 use crate::ops::{self, LinfStep};
 use crate::{Device, Result, Tensor};
@@ -19,7 +19,7 @@ pub struct ClassifierObjective<'a, T: Element> {
 pub struct ClassifierBuffers<T: Element> {
     d_features: Tensor<T>,
     row_loss: Tensor<T::Real>,
-    correct: Tensor<i32>,
+    correct: Tensor<T::Real>,
     loss: Tensor<T::Real>,
 }
 
@@ -47,12 +47,11 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
         Self { model, head, buffers, labels: labels.clone(), valid }
     }
 
-    /// For each image of `x`, `[n]`, whether the classifier gets it right (1) or not (0), after everything launched has finished.
-    pub fn correct(&self, x: &Tensor<T::Real>) -> Result<Vec<i32>> {
+    /// For each image of `x`, `[n]`, whether the classifier gets it right, after everything launched has finished.
+    pub fn correct(&self, x: &Tensor<T::Real>) -> Result<Vec<bool>> {
         self.evaluate(&self.model.forward(x)?, false)?;
-        let mut correct = self.buffers.correct.rows(0..x.rows_len())?.to_vec()?;
-        correct.truncate(self.valid);
-        Ok(correct)
+        let correct = self.buffers.correct.rows(0..self.valid)?.to_vec()?;
+        Ok(correct.iter().map(|&one| one > T::Real::ZERO).collect())
     }
 
     fn evaluate(&self, features: &Tensor<T>, with_gradient: bool) -> Result<()> {

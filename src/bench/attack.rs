@@ -6,6 +6,7 @@ use super::summary::Summary;
 use crate::device::Graph;
 use crate::element::Element;
 use crate::recipe::Recipe;
+use crate::recipe::pretrain::Pretraining;
 use crate::{Device, Result};
 use serde::Serialize;
 
@@ -30,11 +31,7 @@ impl AttackCost {
 
     fn measure<T: Element>(name: &str, form: &Form, repetitions: Repetitions) -> Result<Self> {
         let Form { device, recipe, .. } = form;
-        let run = if form.unfused_step {
-            pretraining_with_unfused_pgd::<T>(device, recipe)?
-        } else {
-            pretraining::<T>(device, recipe)?
-        };
+        let run = form.build::<T>(device)?;
         run.draw_views()?;
         let mut graph = Graph::new(device);
         let mut attack = || if form.graph { graph.run(|| run.perturb()) } else { run.perturb() };
@@ -65,6 +62,23 @@ struct Form {
     graph: bool,
 }
 
+impl Form {
+    /// The run whose attack it is.
+    fn build<T: Element>(&self, device: &Device) -> Result<Pretraining<T>> {
+        if self.unfused_step { pretraining_with_unfused_pgd(device, &self.recipe) } else { pretraining(device, &self.recipe) }
+    }
+}
+
+/// Takes what [`ladder`] and [`variations`] take, on a device that only plans.
+///
+/// # Errors
+/// Those of the runs.
+pub fn rehearse<T: Element>(dry: &Device, recipe: &Recipe) -> Result<()> {
+    let perturb = |form: &Form| form.build::<T>(dry)?.perturb();
+    rungs(dry, dry, recipe).iter().try_for_each(|(_, form)| perturb(form))?;
+    varied(dry, recipe).iter().try_for_each(|(_, form)| perturb(form))
+}
+
 /// The rungs, from the released code's sequence of operations upwards; each adds to the one before. `unfused` runs what follows a
 /// convolution's sum as kernels. The last, a graph, is for devices that have graphs.
 ///
@@ -76,6 +90,14 @@ pub fn ladder<T: Element>(
     recipe: &Recipe,
     repetitions: Repetitions,
 ) -> Result<Vec<AttackCost>> {
+    measured::<T, _>(rungs(fused, unfused, recipe), repetitions)
+}
+
+fn measured<T: Element, N: AsRef<str>>(forms: Vec<(N, Form)>, repetitions: Repetitions) -> Result<Vec<AttackCost>> {
+    forms.iter().map(|(name, form)| AttackCost::measure::<T>(name.as_ref(), form, repetitions)).collect()
+}
+
+fn rungs(fused: &Device, unfused: &Device, recipe: &Recipe) -> Vec<(&'static str, Form)> {
     let mut form = Form { device: unfused.clone(), recipe: recipe.clone(), unfused_step: true, graph: false };
     (form.recipe.attack.reuse_target, form.recipe.attack.fold_batch_norm) = (false, false);
     let mut rungs = vec![("reference algorithm", form.clone())];
@@ -90,7 +112,7 @@ pub fn ladder<T: Element>(
     if !fused.is_host() {
         climb("+ replayed as a graph", &|form| form.graph = true);
     }
-    rungs.iter().map(|(name, form)| AttackCost::measure::<T>(name, form, repetitions)).collect()
+    rungs
 }
 
 /// The attack with one setting at a time changed; the first is the recipe's own.
@@ -98,6 +120,10 @@ pub fn ladder<T: Element>(
 /// # Errors
 /// Those of the runs and the device.
 pub fn variations<T: Element>(device: &Device, recipe: &Recipe, repetitions: Repetitions) -> Result<Vec<AttackCost>> {
+    measured::<T, _>(varied(device, recipe), repetitions)
+}
+
+fn varied(device: &Device, recipe: &Recipe) -> Vec<(String, Form)> {
     let mut forms = vec![("as the recipe has it".to_owned(), recipe.clone())];
     let mut add = |name: String, change: &dyn Fn(&mut Recipe)| {
         let mut changed = recipe.clone();
@@ -117,7 +143,6 @@ pub fn variations<T: Element>(device: &Device, recipe: &Recipe, repetitions: Rep
     }
     let random = recipe.attack.random_start;
     add(format!("{} random start", if random { "no" } else { "a" }), &|recipe| recipe.attack.random_start = !random);
-    let form =
-        |recipe: &Recipe| Form { device: device.clone(), recipe: recipe.clone(), unfused_step: false, graph: !device.is_host() };
-    forms.iter().map(|(name, recipe)| AttackCost::measure::<T>(name, &form(recipe), repetitions)).collect()
+    let form = |recipe| Form { device: device.clone(), recipe, unfused_step: false, graph: !device.is_host() };
+    forms.into_iter().map(|(name, recipe)| (name, form(recipe))).collect()
 }

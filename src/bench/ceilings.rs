@@ -23,6 +23,16 @@ impl Ceilings {
         Ok(Self { bytes_per_second: copy_rate(device)?, flops_per_second: product_rate::<T>(device)? })
     }
 
+    /// Takes what [`measure`](Self::measure) takes, on a device that only plans.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn rehearse<T: Element>(dry: &Device) -> Result<()> {
+        copied(dry)?;
+        let [x, weight, y] = multiplied::<T>(dry)?;
+        ops::linear(&x, &weight, None, false, &y)
+    }
+
     /// The least time for this much traffic and arithmetic, in seconds.
     pub fn floor(&self, bytes: u64, flops: u64) -> f64 {
         (bytes as f64 / self.bytes_per_second).max(flops as f64 / self.flops_per_second)
@@ -52,17 +62,29 @@ const REPETITIONS: Repetitions = Repetitions { warmup: 3, samples: 9 };
 
 /// The best of several: a ceiling is what can be reached, not what is usual.
 fn copy_rate(device: &Device) -> Result<f64> {
-    const ELEMENTS: usize = 64 << 20;
-    let (from, to) = (Tensor::<f32>::zeros(device, [ELEMENTS])?, Tensor::<f32>::zeros(device, [ELEMENTS])?);
+    let [from, to] = copied(device)?;
     let time = short(device, REPETITIONS, None, || ops::copy(&from, &to))?;
-    Ok((2 * ELEMENTS * size_of::<f32>()) as f64 / time.min)
+    Ok((2 * from.len() * size_of::<f32>()) as f64 / time.min)
 }
 
 fn product_rate<T: Element>(device: &Device) -> Result<f64> {
-    let n = if device.is_host() { 1024 } else { 8192 };
+    let [x, weight, y] = multiplied::<T>(device)?;
+    let n = x.rows_len();
     let half = T::from_real(T::Real::from_f64(0.5));
-    let square = || Tensor::<T>::from_slice(device, [n, n], &vec![half; n * n]);
-    let (x, weight, y) = (square()?, square()?, square()?);
+    [&x, &weight].into_iter().try_for_each(|factor| factor.write(&vec![half; n * n]))?;
     let time = short(device, REPETITIONS, None, || ops::linear(&x, &weight, None, false, &y))?;
     Ok(2.0 * (n as f64).powi(3) / time.min)
+}
+
+/// What is copied, and where to.
+fn copied(device: &Device) -> Result<[Tensor<f32>; 2]> {
+    let buffer = || Tensor::zeros(device, [64 << 20]);
+    Ok([buffer()?, buffer()?])
+}
+
+/// Factors, and where their product goes.
+fn multiplied<T: Element>(device: &Device) -> Result<[Tensor<T>; 3]> {
+    let n = if device.is_host() { 1024 } else { 8192 };
+    let square = || Tensor::zeros(device, [n, n]);
+    Ok([square()?, square()?, square()?])
 }

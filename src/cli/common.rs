@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::device;
 use super::precision::Precision;
+use super::room::{self, Job, Size};
 use crate::data::{Dataset, Source, Split};
 use crate::device::HostOptions;
 use crate::recipe::Recipe;
@@ -59,6 +60,9 @@ pub struct Computing {
     /// CPU threads; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Refuse to start what needs more memory on the device than this, such as 4GiB
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<Size>,
 }
 
 impl Computing {
@@ -78,6 +82,14 @@ impl Computing {
     /// [`Error::Device`] when there is no such device.
     pub fn device(&self) -> Result<Device> {
         device::open(self.device, self.threads()?.unwrap_or(0), self.precision() == Precision::Tf32)
+    }
+
+    /// Says what a job needs on `device`, unless `quiet`, and refuses what there is no room for.
+    ///
+    /// # Errors
+    /// Those of [`room::make`].
+    pub fn make_room(&self, device: &Device, job: &Job, quiet: bool) -> Result<()> {
+        room::make(device, job, self.max_memory, quiet)
     }
 
     /// What a CPU device is opened with.
@@ -127,6 +139,14 @@ impl Settings {
     /// Those of [`Computing::device`].
     pub fn device(&self) -> Result<Device> {
         self.computing.device()
+    }
+
+    /// Says what a job needs on `device`, and refuses what there is no room for.
+    ///
+    /// # Errors
+    /// Those of [`room::make`].
+    pub fn make_room(&self, device: &Device, job: &Job) -> Result<()> {
+        self.computing.make_room(device, job, self.quiet)
     }
 
     /// Opens a split of the data, within the limit.

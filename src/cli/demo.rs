@@ -3,9 +3,11 @@
 use super::common::{Common, Settings};
 use super::output::{print, print_json};
 use super::precision::in_precision;
+use super::room::Job;
 use crate::data::Split;
 use crate::element::Element;
 use crate::recipe::demo::{EVALUATION_SHARE, METHODS, estimate, measure, with_method};
+use crate::recipe::rehearsal;
 use crate::recipe::settings::Overrides;
 use crate::recipe::training::{CHECKPOINT, duration};
 use crate::report::table::Table;
@@ -113,6 +115,11 @@ fn compare<T: Element>(settings: &Settings, start: Instant) -> Result<Summary> {
     }
     let test = settings.data(Split::Test)?;
     let recipe = &settings.recipe;
+    let needs = |batch| {
+        let overrides = Overrides { batch_size: Some(batch), ..Overrides::default() };
+        rehearsal::demo::<T>(&device, &recipe.clone().with(&overrides)?, &train, &test)
+    };
+    settings.make_room(&device, &Job { batch_size: recipe.train.batch_size, adjustable: true, needs: &needs })?;
     if !settings.json {
         let seconds = estimate::<T>(&device, recipe, &train)? * (1.0 + EVALUATION_SHARE);
         print(format!(

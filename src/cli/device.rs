@@ -13,7 +13,7 @@ use crate::{Device, Result};
 /// cannot be meant.
 pub fn open(choice: DeviceChoice, threads: usize, tf32: bool) -> Result<Device> {
     let on_gpu = |ordinal| Device::cuda_with(CudaOptions { ordinal, tf32, ..CudaOptions::from_environment()? });
-    let on_cpu = || Device::host_with(HostOptions { threads, ..HostOptions::from_environment()? });
+    let on_cpu = || Device::host_with(HostOptions { threads, tf32, ..HostOptions::from_environment()? });
     match choice {
         DeviceChoice::Cuda(ordinal) => on_gpu(ordinal),
         DeviceChoice::Cpu => on_cpu(),

@@ -3,9 +3,11 @@
 use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::output::{print, print_json};
 use super::precision::in_precision;
+use super::room::Job;
 use crate::data::{Dataset, Split};
 use crate::element::Element;
 use crate::recipe::evaluate::{Accuracy, evaluate};
+use crate::recipe::rehearsal;
 use crate::recipe::settings::{Number, Overrides};
 use crate::recipe::trained::{ENCODER, Encoder};
 use crate::report::table::Table;
@@ -111,6 +113,11 @@ pub fn run(args: Args) -> Result<()> {
 
 fn measure<T: Element>(settings: &Settings, checkpoint: &Checkpoint, head: &Checkpoint, data: &Dataset) -> Result<Accuracy> {
     let (device, evaluation) = (settings.device()?, &settings.recipe.evaluate);
+    let needs = |batch| {
+        let overrides = Overrides { evaluate_batch_size: Some(batch), ..Overrides::default() };
+        rehearsal::evaluation::<T>(&device, &settings.recipe.clone().with(&overrides)?, checkpoint, data)
+    };
+    settings.make_room(&device, &Job { batch_size: evaluation.batch_size, adjustable: true, needs: &needs })?;
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
     let head = encoder.load_head(head, data.classes.len(), evaluation.batch_size as usize)?;
     let mut progress = Progress::new("evaluate", data.len() as u64, settings.quiet);

@@ -3,10 +3,12 @@
 use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::output::{print, print_json};
 use super::precision::in_precision;
+use super::room::Job;
 use crate::data::Split;
 use crate::element::Element;
 use crate::recipe::linear_eval::{Fit, fit_head};
-use crate::recipe::settings::Overrides;
+use crate::recipe::rehearsal;
+use crate::recipe::settings::{Overrides, Recipe};
 use crate::recipe::trained::{Encoder, HEAD, save_head};
 use crate::recipe::training::data_name;
 use crate::run::atomic;
@@ -57,7 +59,7 @@ pub fn run(args: Args) -> Result<()> {
     if common.recipe.is_some() {
         recipe.linear_eval = common.recipe_or("")?.linear_eval;
     }
-    let overrides = Overrides { linear_epochs: epochs, linear_batch_size: common.batch_size, ..Overrides::default() };
+    let overrides = Overrides { linear_epochs: epochs, ..batches(&recipe, common.batch_size) };
     let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
     in_precision!(precision, T => fit::<T>(&settings, &checkpoint))
@@ -70,8 +72,13 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
     }
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
     atomic::probe(&path)?;
-    let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
     let linear = &settings.recipe.linear_eval;
+    let needs = |batch| {
+        let recipe = settings.recipe.clone().with(&batches(&settings.recipe, Some(batch)))?;
+        rehearsal::linear_eval::<T>(&device, &recipe, checkpoint, &data)
+    };
+    settings.make_room(&device, &Job { batch_size: linear.batch_size, adjustable: true, needs: &needs })?;
+    let encoder = Encoder::<T>::load_for_features(&device, &settings.recipe, checkpoint)?;
     let total = data.len() as u64 * (1 + u64::from(linear.epochs));
     let mut progress = Progress::new("linear-eval", total, settings.quiet);
     let features = encoder.features(&data, |images| {
@@ -85,7 +92,7 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
     })?;
     progress.finish();
     let meta = Meta {
-        precision: T::PRECISION.to_owned(),
+        precision: device.precision::<T>().to_owned(),
         ..Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data))
     };
     save_head(&head, meta, checkpoint, &path)?;
@@ -98,4 +105,10 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
         data.len(),
         path.display()
     ))
+}
+
+/// `--batch-size`: of the fit, and of the passes through the encoder, which need more memory, as far as it makes these smaller.
+fn batches(recipe: &Recipe, batch_size: Option<u32>) -> Overrides {
+    let evaluate_batch_size = batch_size.map(|batch| batch.min(recipe.evaluate.batch_size));
+    Overrides { linear_batch_size: batch_size, evaluate_batch_size, ..Overrides::default() }
 }

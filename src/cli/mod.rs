@@ -11,6 +11,7 @@ pub mod output;
 pub mod precision;
 pub mod pretrain;
 pub mod recipe;
+pub mod room;
 pub mod tune;
 pub mod verify;
 

@@ -57,15 +57,17 @@ pub(in crate::cli) use in_precision;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::element::Element;
+    use crate::Device;
+    use crate::device::HostOptions;
 
-    /// What a checkpoint notes about its element type is what the command line calls it.
+    /// What a checkpoint notes about its run is what the command line calls it.
     #[test]
-    fn names_are_those_of_the_element_types() {
-        for precision in [Precision::Fp32, Precision::Fp16, Precision::Bf16] {
-            let name = in_precision!(precision, T => T::PRECISION);
-            assert_eq!(Precision::named(name), Some(precision));
+    fn names_are_those_of_runs() {
+        for precision in [Precision::Fp32, Precision::Tf32, Precision::Fp16, Precision::Bf16] {
+            let options = HostOptions { tf32: precision == Precision::Tf32, ..HostOptions::default() };
+            let device = Device::host_with(options).unwrap();
+            let name = in_precision!(precision, T => device.precision::<T>());
+            assert_eq!((name, Precision::named(name)), (precision.name(), Some(precision)));
         }
-        assert_eq!(in_precision!(Precision::Tf32, T => T::PRECISION), "fp32");
     }
 }

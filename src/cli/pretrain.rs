@@ -3,11 +3,13 @@
 use super::common::{Common, Settings, recipe_of};
 use super::output::{note, print, print_json};
 use super::precision::in_precision;
+use super::room::Job;
 use super::tune::Tune;
 use crate::data::Split;
 use crate::element::Element;
 use crate::recipe::settings::{Method, Overrides, Recipe};
-use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, duration};
+use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, check_resumable, duration};
+use crate::recipe::{engines, rehearsal};
 use crate::run::checkpoint::{Checkpoint, Kind};
 use crate::run::interrupt;
 use crate::{Error, Result};
@@ -74,10 +76,23 @@ fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune:
     let (device, data) = (settings.device()?, settings.data(Split::Train)?);
     interrupt::install()?;
     let tuning = tune.start::<T>(&device)?;
+    if let Some(checkpoint) = checkpoint {
+        check_resumable::<T>(&device, &settings.recipe, &data, checkpoint)?;
+        // Before anything is planned. Why it cannot be is said when the run goes on.
+        engines::replay(&device, &checkpoint.meta);
+    }
+    let needs = |batch| {
+        let overrides = Overrides { batch_size: Some(batch), ..Overrides::default() };
+        rehearsal::pretraining::<T>(&device, &settings.recipe.clone().with(&overrides)?, &data)
+    };
+    let batch_size = settings.recipe.train.batch_size;
+    settings.make_room(&device, &Job { batch_size, adjustable: checkpoint.is_none(), needs: &needs })?;
     let mut training = match checkpoint {
         Some(checkpoint) => Training::<T>::resume(&device, &settings.recipe, &data, checkpoint)?,
         None => Training::new(&device, &settings.recipe, &data)?,
     };
+    // The device has them now.
+    drop(data);
     remark(training.take_remarks());
     if training.is_finished() {
         let steps = training.steps();
@@ -87,9 +102,6 @@ fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune:
         } else {
             print(sentence)
         };
-    }
-    if !settings.quiet {
-        note(format!("{} on {}", mebibytes(device.memory_use().0), device.description()));
     }
     if let Some(tuning) = tuning {
         training.keep(tuning);

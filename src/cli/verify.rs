@@ -3,9 +3,10 @@
 use super::common::Computing;
 use super::output::{print, print_json};
 use super::precision::{Precision, in_precision};
+use super::room::Job;
 use crate::recipe::verify::{Coverage, Recording, Row, Subject, Tolerances, absent, verify};
 use crate::report::table::Table;
-use crate::{Error, Result};
+use crate::{Device, Error, Result};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -51,8 +52,13 @@ pub fn run(args: Args) -> Result<()> {
     let device = args.computing.device()?;
     let recording = Recording::open(&args.recording)?;
     let architecture = recording.recipe()?.network.architecture;
+    let batch_size = recording.recipe()?.train.batch_size;
     let rows = in_precision!(args.computing.precision(), T => {
-        verify::<T>(&device, &recording, &Subject::default(), &Tolerances::of::<T>(architecture))
+        let verify = |device: &Device| verify::<T>(device, &recording, &Subject::default(), &Tolerances::of::<T>(architecture));
+        let needs = |_| device.needs(|dry| verify(dry).map(drop));
+        let job = Job { batch_size, adjustable: false, needs: &needs };
+        // Quietly: the table is what this is about, and recordings are small.
+        args.computing.make_room(&device, &job, true).and_then(|()| verify(&device))
     })?;
     let absent = absent(&rows);
     let failed = rows.iter().filter(|row| !row.passed).count();

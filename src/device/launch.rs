@@ -133,7 +133,7 @@ fn launch_on(
     pointers: &[Pointer],
 ) -> Result<()> {
     #[cfg(feature = "access")]
-    if device.is_host() && super::access::is_watching() {
+    if matches!(device, Device::Host(_)) && super::access::is_watching() {
         let operand = |p: &Pointer| Operand { name: p.name, begin: p.begin, end: p.end, written: p.access != Access::Read };
         return super::access::launch(kernel, slot, work, slots, pointers.iter().map(operand).collect());
     }

@@ -31,7 +31,7 @@ pub(crate) fn forward<'a, T: Element>(
     y: &Tensor<T>,
 ) -> Result<Epilogue<'a, T>> {
     let sizes = [x.dims()[0], x.dims()[1], y.dims()[1]];
-    if !matches!(y.device(), Device::Cuda(_)) {
+    if y.device().gpu().is_none() {
         return conv::fprop(&shape(sizes), x, weight, epilogue, y);
     }
     let kind = ProductKind::Forward { bias: epilogue.bias.is_some(), relu: epilogue.relu };
@@ -41,7 +41,7 @@ pub(crate) fn forward<'a, T: Element>(
 
 pub(crate) fn backward_input<T: Element>(dy: &Tensor<T>, weight: &Tensor<T>, dx: &Tensor<T>) -> Result<()> {
     let sizes = [dy.dims()[0], dx.dims()[1], dy.dims()[1]];
-    if !matches!(dx.device(), Device::Cuda(_)) {
+    if dx.device().gpu().is_none() {
         return conv::dgrad(&shape(sizes), dy, weight, DgradEpilogue::default(), dx).map(drop);
     }
     product("linear_dgrad", ProductKind::InputGradient, sizes, [dy, weight], None, dx)
@@ -49,7 +49,7 @@ pub(crate) fn backward_input<T: Element>(dy: &Tensor<T>, weight: &Tensor<T>, dx:
 
 pub(crate) fn backward_weight<T: Element>(x: &Tensor<T>, dy: &Tensor<T>, dw: &Tensor<T::Real>) -> Result<()> {
     let sizes = [x.dims()[0], x.dims()[1], dy.dims()[1]];
-    if !matches!(dw.device(), Device::Cuda(_)) {
+    if dw.device().gpu().is_none() {
         return conv::wgrad(&shape(sizes), x, dy, true, dw);
     }
     product("linear_wgrad", ProductKind::WeightGradient, sizes, [x, dy], None, dw)
@@ -85,12 +85,16 @@ fn run_product<T: Element, O: Element>(
     bias: Option<&Tensor<T>>,
     result: &Tensor<O>,
 ) -> Result<()> {
-    let Device::Cuda(cuda) = conv::device_of(name, &factors, &[bias], result)? else {
+    let device = conv::device_of(name, &factors, &[bias], result)?;
+    let Some(cuda) = device.gpu() else {
         return Err(Error::shape(name, "its tensors are on different devices"));
     };
     let arithmetic = Arithmetic::of::<T>(cuda.options().tf32)?;
-    let plan = cublas(&cuda)?.plan(Product { kind, rows, inputs, outputs, arithmetic })?;
-    let workspace = cuda.workspace(plan.workspace_bytes())?;
+    let plan = cublas(cuda)?.plan(Product { kind, rows, inputs, outputs, arithmetic })?;
+    let workspace = device.workspace(plan.workspace_bytes())?;
+    if let Device::Dry(_) = device {
+        return Ok(());
+    }
     let (factors, bias) = (factors.map(Tensor::address), bias.map(Tensor::address));
     // SAFETY: `device_of` and `ops` have checked that the tensors are on this device, of these sizes and apart from the result; all work goes to one
     // stream, which comes to this before anything is freed.

@@ -18,12 +18,12 @@ impl Usage {
         (self.now.get(), self.peak.get())
     }
 
-    fn add(&self, bytes: usize) {
+    pub(super) fn add(&self, bytes: usize) {
         self.now.set(self.now.get() + bytes);
         self.peak.set(self.peak.get().max(self.now.get()));
     }
 
-    fn remove(&self, bytes: usize) {
+    pub(super) fn remove(&self, bytes: usize) {
         self.now.set(self.now.get() - bytes);
     }
 }
@@ -33,7 +33,7 @@ pub struct Memory {
     device: Device,
     storage: Storage,
     bytes: usize,
-    /// Of scratch memory not: it belongs to the device.
+    /// Scratch memory is not: it belongs to the device.
     counted: bool,
 }
 
@@ -55,9 +55,17 @@ impl Memory {
         Ok(Self { device: device.clone(), storage, bytes, counted: true })
     }
 
-    /// A handle on memory that a GPU lends; see [`Cuda::scratch`](super::Cuda::scratch).
-    pub(super) fn scratch(device: &Device, lent: CudaMemory) -> Self {
-        Self { device: device.clone(), bytes: lent.bytes(), storage: Storage::Cuda(lent), counted: false }
+    /// Memory for one `purpose` that the device keeps and lends again and again; see [`Cuda::scratch`](super::Cuda::scratch). A CPU keeps none.
+    pub(super) fn scratch(device: &Device, purpose: &'static str, bytes: usize) -> Result<Self> {
+        let storage = match device {
+            Device::Host(_) => return Self::new(device, bytes),
+            Device::Cuda(cuda) => Storage::Cuda(cuda.scratch(purpose, bytes)?),
+            Device::Dry(dry) => {
+                dry.scratch(purpose, bytes);
+                Storage::Dry(dry.address(bytes))
+            }
+        };
+        Ok(Self { device: device.clone(), storage, bytes, counted: false })
     }
 
     pub(crate) fn device(&self) -> &Device {

@@ -19,6 +19,7 @@ pub mod libraries;
 pub mod library_version;
 pub(crate) mod matmul;
 mod memory;
+mod needs;
 pub mod ranges;
 pub mod record;
 mod workspace;
@@ -32,9 +33,11 @@ pub use host::access;
 pub use host::{Geometry, Host, HostOptions, Schedule};
 pub use launch::{Kernel, Work};
 pub(crate) use memory::Memory;
+pub use needs::Needs;
 pub use workspace::Workspace;
 
 use crate::Result;
+use crate::element::Element;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -88,9 +91,28 @@ impl Device {
         Self::Dry(Rc::default())
     }
 
-    /// Whether it is the CPU.
+    /// Whether it is the CPU, or plans for one.
     pub fn is_host(&self) -> bool {
-        matches!(self, Self::Host(_))
+        match self {
+            Self::Host(_) => true,
+            Self::Cuda(_) => false,
+            Self::Dry(dry) => dry.host().is_some(),
+        }
+    }
+
+    /// Whether nothing is computed here.
+    pub fn is_dry(&self) -> bool {
+        matches!(self, Self::Dry(_))
+    }
+
+    /// The precision that work with numbers stored as `T` has here, as `--precision` says it.
+    pub fn precision<T: Element>(&self) -> &'static str {
+        let tf32 = match self {
+            Self::Host(host) => host.options().tf32,
+            Self::Cuda(cuda) => cuda.options().tf32,
+            Self::Dry(_) => false,
+        };
+        if tf32 && T::NAME == f32::NAME { "tf32" } else { T::PRECISION }
     }
 
     /// One line for people: what this device is.
@@ -102,23 +124,9 @@ impl Device {
         }
     }
 
-    /// Bytes allocated now, and the most that ever were.
+    /// Bytes allocated now, and the most that ever were: tensors, and on a GPU what libraries compute in.
     pub fn memory_use(&self) -> (usize, usize) {
         self.usage().get()
-    }
-
-    /// What `build` makes here, once it is sure that a GPU has room for all that it allocates: for this it runs on a [dry](Device::dry) device
-    /// first. Memory that libraries take later is not counted.
-    ///
-    /// # Errors
-    /// [`crate::Error::Device`] when there is too little room; those of `build`.
-    pub fn with_room_for<V>(&self, build: impl Fn(&Self) -> Result<V>) -> Result<V> {
-        if let Self::Cuda(cuda) = self {
-            let plan = Self::Dry(Rc::new(Dry::for_gpu(cuda)));
-            build(&plan)?;
-            cuda.check_room(plan.memory_use().1)?;
-        }
-        build(self)
     }
 
     /// Waits until everything launched has finished.
@@ -150,7 +158,7 @@ impl Device {
         match self {
             Self::Host(host) => host.options().direct_convolution,
             Self::Cuda(cuda) => cuda.options().direct_convolution,
-            Self::Dry(dry) => dry.gpu().is_some_and(|cuda| cuda.options().direct_convolution),
+            Self::Dry(dry) => dry.convolves_directly(),
         }
     }
 

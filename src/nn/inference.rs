@@ -214,22 +214,27 @@ impl<T: Element> Inference<T> {
     /// Batch normalisation folded into the convolutions. Allocates every buffer for batches of up to `max_batch` images; call
     /// [`Inference::copy_from`] before use.
     pub fn folded(device: &Device, topology: &Topology, max_batch: usize) -> Result<Self> {
-        Self::new(device, topology, max_batch, true)
+        Self::new(device, topology, max_batch, true, topology.largest_activation())
+    }
+
+    /// As [`Inference::folded`], with no room for the way back: for features alone.
+    pub fn forward_only(device: &Device, topology: &Topology, max_batch: usize) -> Result<Self> {
+        Self::new(device, topology, max_batch, true, 0)
     }
 
     /// The same function with every batch normalisation a layer of its own, as in the released code.
     pub fn unfolded(device: &Device, topology: &Topology, max_batch: usize) -> Result<Self> {
-        Self::new(device, topology, max_batch, false)
+        Self::new(device, topology, max_batch, false, topology.largest_activation())
     }
 
-    fn new(device: &Device, topology: &Topology, max_batch: usize, folded: bool) -> Result<Self> {
+    fn new(device: &Device, topology: &Topology, max_batch: usize, folded: bool, largest_gradient: usize) -> Result<Self> {
         let block = |spec| InferenceBlock::new(device, spec, max_batch, folded);
         Ok(Self {
             input: ImageInput::new(device, topology, max_batch)?,
             stem: Unit::of_images(device, &topology.stem, max_batch, folded)?,
             blocks: topology.blocks.iter().map(block).collect::<Result<_>>()?,
             pooled: Tensor::zeros(device, [max_batch, topology.features])?,
-            scratch: Scratch::new(device, max_batch * topology.largest_activation())?,
+            scratch: Scratch::new(device, max_batch * largest_gradient)?,
         })
     }
 

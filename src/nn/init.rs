@@ -10,6 +10,10 @@ use rand_chacha::ChaCha12Rng;
 /// γ = 1, β = 0. Each parameter draws from a stream of its own,
 /// numbered by its place.
 pub fn initialize<T: Element>(parameters: &Parameters<T>, seed: u64) -> Result<()> {
+    if parameters.values().device().is_dry() {
+        // Millions of draws that would go nowhere.
+        return Ok(());
+    }
     for (index, spec) in parameters.specs().iter().enumerate() {
         let len: usize = spec.dims.iter().product();
         let values: Vec<T::Real> = match fan_in(parameters, &spec.name) {

@@ -19,7 +19,7 @@ pub fn cross_entropy<R: Real>(
     weight: f64,
     d_logits: Option<&Tensor<R>>,
     row_loss: &Tensor<R>,
-    correct: Option<&Tensor<i32>>,
+    correct: Option<&Tensor<R>>,
     loss: &Tensor<R>,
 ) -> Result<()> {
     const OP: &str = "cross_entropy";

@@ -56,6 +56,17 @@ pub fn measure<T: Element>(
     training.run(&RunOptions { out: out.join(&label), label, quiet })?;
     let encoder = Encoder::new(device, recipe, training.pretraining().network())?;
     drop(training);
+    judge(device, recipe, &encoder, train, test)
+}
+
+/// Fits a head on an encoder, and measures both.
+pub fn judge<T: Element>(
+    device: &Device,
+    recipe: &Recipe,
+    encoder: &Encoder<T>,
+    train: &Dataset,
+    test: &Dataset,
+) -> Result<Accuracy> {
     let features = encoder.features(train, |_| interrupt::check())?;
     let batch = recipe.linear_eval.batch_size.max(recipe.evaluate.batch_size) as usize;
     let (seed, linear) = (recipe.train.seed, &recipe.linear_eval);

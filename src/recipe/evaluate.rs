@@ -34,16 +34,14 @@ pub fn evaluate<T: Element>(
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Accuracy> {
     let batch = (settings.batch_size as usize).min(data.len().max(1));
-    let room = device.with_room_for(|device| {
-        let clock = Tensor::<i64>::zeros(device, [2])?;
-        let start = settings.random_start.then(|| RandomStart { seed, stream: ATTACK_STREAM, clock: clock.clone() });
-        let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
-        let attack = LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?;
-        let buffers = ClassifierBuffers::new(device, batch, head.features())?;
-        let images = || Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3]);
-        Ok((Batches::new(device, data, batch)?, clock, attack, buffers, [images()?, images()?]))
-    })?;
-    let (batches, clock, attack, buffers, [clean, adversarial]) = room;
+    let clock = Tensor::<i64>::zeros(device, [2])?;
+    let start = settings.random_start.then(|| RandomStart { seed, stream: ATTACK_STREAM, clock: clock.clone() });
+    let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
+    let attack = LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?;
+    let buffers = ClassifierBuffers::new(device, batch, head.features())?;
+    let images = || Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3]);
+    let (clean, adversarial) = (images()?, images()?);
+    let batches = Batches::new(device, data, batch)?;
     let (mut right, mut pgd) = (0, 0);
     for (index, part) in batches.iter().enumerate() {
         clock.write(&[0, index as i64])?;
@@ -52,8 +50,8 @@ pub fn evaluate<T: Element>(
         let before = objective.correct(&clean)?;
         attack.perturb(&clean, &mut objective, &adversarial)?;
         let after = objective.correct(&adversarial)?;
-        right += before.iter().filter(|&&c| c == 1).count();
-        pgd += after.iter().filter(|&&c| c == 1).count();
+        right += before.iter().filter(|&&c| c).count();
+        pgd += after.iter().filter(|&&c| c).count();
         progress(part.valid)?;
     }
     let percent = |count: usize| 100.0 * count as f64 / data.len() as f64;

@@ -36,14 +36,13 @@ impl Batches {
         if len == 0 {
             return Err(Error::Usage("there is no image to evaluate on; give --data or a larger --limit".to_owned()));
         }
-        let padded = data.select(&(0..len.next_multiple_of(batch)).map(|i| i.min(len - 1)).collect::<Vec<_>>());
-        let labels: Vec<i32> = padded.labels.iter().map(|&label| i32::from(label)).collect();
-        Ok(Self {
-            images: Tensor::from_slice(device, [padded.len(), 32, 32, 3], &padded.images)?,
-            labels: Tensor::from_slice(device, [padded.len()], &labels)?,
-            len,
-            batch,
-        })
+        let padding = len.next_multiple_of(batch) - len;
+        let last = data.select(&vec![len - 1; padding]);
+        let images = Tensor::zeros(device, [len + padding, 32, 32, 3])?;
+        images.rows(0..len)?.write(&data.images)?;
+        images.rows(len..len + padding)?.write(&last.images)?;
+        let labels: Vec<i32> = data.labels.iter().chain(&last.labels).map(|&label| i32::from(label)).collect();
+        Ok(Self { images, labels: Tensor::from_slice(device, [len + padding], &labels)?, len, batch })
     }
 
     /// The batches in order.
@@ -71,10 +70,9 @@ pub fn features<T: Element>(
     width: usize,
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Tensor<T>> {
-    let (batches, images, all) = device.with_room_for(|device| {
-        let images = Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3])?;
-        Ok((Batches::new(device, data, batch)?, images, Tensor::zeros(device, [data.len(), width])?))
-    })?;
+    let batches = Batches::new(device, data, batch)?;
+    let images = Tensor::<T::Real>::zeros(device, [batch, 32, 32, 3])?;
+    let all = Tensor::zeros(device, [data.len(), width])?;
     for part in batches.iter() {
         batches.images(part, &images)?;
         let features = encoder.forward(&images)?;
@@ -120,8 +118,11 @@ pub fn fit_head<T: Element>(
     let (clock, permutation) = (Tensor::<i64>::zeros(device, [2])?, Tensor::<i32>::zeros(device, [n])?);
     let rates = Tensor::<T::Real>::zeros(device, [steps])?;
     let (x, y) = (Tensor::<T>::zeros(device, [batch, width])?, Tensor::<i32>::zeros(device, [batch])?);
-    let (row_loss, correct) = (Tensor::<T::Real>::zeros(device, [batch])?, Tensor::<i32>::zeros(device, [batch])?);
-    let (loss, log) = (Tensor::<T::Real>::zeros(device, [1])?, Tensor::<T::Real>::zeros(device, [steps, 1])?);
+    let reals = |shape: [usize; 1]| Tensor::<T::Real>::zeros(device, shape);
+    let (row_loss, correct) = (reals([batch])?, reals([batch])?);
+    // Of a step: its loss, and how many of its images are right.
+    let (noted, log) = (reals([2])?, Tensor::<T::Real>::zeros(device, [steps, 2])?);
+    let (loss, right) = (noted.rows(0..1)?, noted.rows(1..2)?);
     let mut graph = Graph::new(device);
     let mut fit = Fit { loss: f64::NAN, train_accuracy: f64::NAN };
     for epoch in 0..settings.epochs {
@@ -132,7 +133,6 @@ pub fn fit_head<T: Element>(
         let rate = settings.learning_rate * settings.decay.powi(passed as i32);
         rates.write(&vec![T::Real::from_f64(rate); steps])?;
         clock.write(&[0, i64::from(epoch) * steps as i64])?;
-        let mut right = 0;
         for _ in 0..steps {
             graph.run(|| {
                 ops::gather_rows(features, &permutation, &clock, &x)?;
@@ -140,17 +140,15 @@ pub fn fit_head<T: Element>(
                 let logits = head.forward(&x)?;
                 head.parameters().clear_gradients()?;
                 ops::cross_entropy(&logits, &y, batch, 1.0, Some(&head.d_logits(batch)?), &row_loss, Some(&correct), &loss)?;
+                ops::weighted_sum(&correct, 1.0, false, &right)?;
                 head.backward_parameters(&x)?;
                 optimizer.step(head.parameters(), &clock, &rates)?;
-                ops::record_step(&loss, &log, &clock)
+                ops::record_step(&noted, &log, &clock)
             })?;
-            if epoch + 1 == settings.epochs {
-                right += correct.to_vec()?.iter().sum::<i32>();
-            }
         }
-        let losses = log.to_vec()?;
-        fit.loss = losses.iter().map(|l| l.to_f64()).sum::<f64>() / steps as f64;
-        fit.train_accuracy = 100.0 * f64::from(right) / (steps * batch) as f64;
+        let log = log.to_vec()?;
+        let total = |slot: usize| log.iter().skip(slot).step_by(2).map(|value| value.to_f64()).sum::<f64>();
+        fit = Fit { loss: total(0) / steps as f64, train_accuracy: 100.0 * total(1) / (steps * batch) as f64 };
         if !fit.loss.is_finite() {
             return Err(Error::Numeric(format!(
                 "the linear head's loss became {} in epoch {epoch}; lower linear_eval.learning_rate",

@@ -7,6 +7,7 @@ pub mod epoch;
 pub mod evaluate;
 pub mod linear_eval;
 pub mod pretrain;
+pub mod rehearsal;
 pub mod saved;
 pub mod settings;
 pub mod trained;

@@ -40,6 +40,14 @@ pub fn save_optimizer<T: Element>(
     optimizer.state().iter().try_for_each(|(what, flat)| save_arena(checkpoint, parameters, flat, &format!("optimizer/{what}/")))
 }
 
+/// The program's own memory, in bytes, that saving both takes: what goes into the file, and two copies of the largest tensor on their way there.
+pub fn saving_bytes<T: Element>(network: &Network<T>, optimizer: &Optimizer<T::Real>) -> usize {
+    let lens = || network.parameters().specs().iter().map(|spec| spec.dims.iter().product::<usize>());
+    let statistics: usize = network.encoder().running_statistics().iter().map(|(_, tensor)| tensor.len()).sum();
+    let file = size_of::<f32>() * (lens().sum::<usize>() * (1 + optimizer.state().len()) + statistics);
+    file + 2 * size_of::<T::Real>() * lens().max().unwrap_or(0)
+}
+
 /// Reads what [`save_optimizer`] wrote.
 pub fn load_optimizer<T: Element>(
     checkpoint: &Checkpoint,

@@ -5,7 +5,7 @@ use super::saved;
 use super::settings::Recipe;
 use crate::data::Dataset;
 use crate::element::Element;
-use crate::nn::{Classifier, Inference, Network};
+use crate::nn::{Classifier, Inference, Network, Topology};
 use crate::run::checkpoint::{Checkpoint, Meta};
 use crate::{Device, Result, Tensor};
 use std::path::Path;
@@ -24,9 +24,13 @@ pub struct Encoder<T: Element> {
 impl<T: Element> Encoder<T> {
     /// Folds `network` for batches of up to `evaluate.batch_size` images.
     pub fn new(device: &Device, recipe: &Recipe, network: &Network<T>) -> Result<Self> {
+        Self::in_form(device, recipe, network, Inference::folded)
+    }
+
+    fn in_form(device: &Device, recipe: &Recipe, network: &Network<T>, form: Form<T>) -> Result<Self> {
         let topology = recipe.topology();
         let batch = recipe.evaluate.batch_size as usize;
-        let inference = Inference::folded(device, &topology, batch)?;
+        let inference = form(device, &topology, batch)?;
         inference.copy_from(network)?;
         Ok(Self { device: device.clone(), inference, width: topology.features, batch })
     }
@@ -36,11 +40,25 @@ impl<T: Element> Encoder<T> {
     /// # Errors
     /// [`crate::Error::File`] when the checkpoint is of another network than the recipe's.
     pub fn load(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Self> {
-        let topology = recipe.topology();
-        let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
-        let network = Network::new(device, &topology, hidden, projection, 1, recipe.train.seed)?;
-        saved::load_network(checkpoint, &network)?;
-        Self::new(device, recipe, &network)
+        Self::new(device, recipe, &loaded(device, recipe, checkpoint)?)
+    }
+
+    /// As [`Encoder::load`], for features alone: it cannot be attacked, and takes less memory.
+    ///
+    /// # Errors
+    /// Those of [`Encoder::load`].
+    pub fn load_for_features(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Self> {
+        Self::in_form(device, recipe, &loaded(device, recipe, checkpoint)?, Inference::forward_only)
+    }
+
+    /// An encoder with initial parameters.
+    pub fn untrained(device: &Device, recipe: &Recipe) -> Result<Self> {
+        Self::new(device, recipe, &untrained(device, recipe)?)
+    }
+
+    /// One for features alone.
+    pub fn untrained_for_features(device: &Device, recipe: &Recipe) -> Result<Self> {
+        Self::in_form(device, recipe, &untrained(device, recipe)?, Inference::forward_only)
     }
 
     /// The network.
@@ -64,6 +82,21 @@ impl<T: Element> Encoder<T> {
         saved::load_head(checkpoint, &head)?;
         Ok(head)
     }
+}
+
+/// How an encoder is built for batches of a size.
+type Form<T> = fn(&Device, &Topology, usize) -> Result<Inference<T>>;
+
+fn loaded<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Network<T>> {
+    let network = untrained(device, recipe)?;
+    saved::load_network(checkpoint, &network)?;
+    Ok(network)
+}
+
+/// A network that is read from, and has passes of one image.
+fn untrained<T: Element>(device: &Device, recipe: &Recipe) -> Result<Network<T>> {
+    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
+    Network::new(device, &recipe.topology(), hidden, projection, 1, recipe.train.seed)
 }
 
 /// Under which name a head's file keeps the [digest](Checkpoint::digest) of the encoder it was fitted on.

@@ -85,10 +85,44 @@ pub fn data_name(data: &Dataset) -> String {
     format!("{}, {} images", data.name, data.len())
 }
 
+/// Refuses a checkpoint that a run of this recipe, on these data and in the precision of `device`, would not go on from.
+///
+/// # Errors
+/// [`Error::Usage`] when recipe, precision or data are not those of the checkpoint.
+pub fn check_resumable<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<()> {
+    let saved = Recipe::from_json(&checkpoint.meta.recipe)?;
+    let differences = recipe.differences(&saved);
+    if !differences.is_empty() {
+        let list = differences.join("; ");
+        return Err(Error::Usage(format!(
+            "the run cannot go on with another recipe: {list}; leave these flags out, or start anew"
+        )));
+    }
+    let (trained_in, asked) = (&checkpoint.meta.precision, device.precision::<T>());
+    if trained_in != asked {
+        return Err(Error::Usage(format!("the run was trained in {trained_in}, not in {asked}; give --precision {trained_in}")));
+    }
+    if checkpoint.meta.data != data_name(data) {
+        return Err(Error::Usage(format!(
+            "the run was trained on {}, not on {}; give the same --data and --limit",
+            checkpoint.meta.data,
+            data_name(data)
+        )));
+    }
+    let most = u64::from(recipe.train.epochs) * (data.len() as u64 / u64::from(recipe.train.batch_size));
+    if checkpoint.meta.step > most {
+        let step = checkpoint.meta.step;
+        return Err(Error::Usage(format!(
+            "the checkpoint is at step {step} of a run of {most}; it is damaged, so use an earlier one"
+        )));
+    }
+    Ok(())
+}
+
 impl<T: Element> Training<T> {
     /// A new run.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        let pretraining = device.with_room_for(|device| Pretraining::new(device, recipe, data))?;
+        let pretraining = Pretraining::new(device, recipe, data)?;
         let graph = Graph::new(device);
         let (data, device) = (data_name(data), device.clone());
         Ok(Self { pretraining, graph, data, step: 0, drawn: None, remarks: Vec::new(), tuning: None, device })
@@ -97,37 +131,9 @@ impl<T: Element> Training<T> {
     /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same engines, same bits.
     ///
     /// # Errors
-    /// [`Error::Usage`] when recipe, precision or data are not those of the checkpoint; [`Error::File`] when it is of another network.
+    /// Those of [`check_resumable`]; [`Error::File`] when the checkpoint is of another network.
     pub fn resume(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<Self> {
-        let saved = Recipe::from_json(&checkpoint.meta.recipe)?;
-        let differences = recipe.differences(&saved);
-        if !differences.is_empty() {
-            let list = differences.join("; ");
-            return Err(Error::Usage(format!(
-                "the run cannot go on with another recipe: {list}; leave these flags out, or start anew"
-            )));
-        }
-        let trained_in = &checkpoint.meta.precision;
-        if trained_in != T::PRECISION {
-            let asked = T::PRECISION;
-            return Err(Error::Usage(format!(
-                "the run was trained in {trained_in}, not in {asked}; give --precision {trained_in}"
-            )));
-        }
-        if checkpoint.meta.data != data_name(data) {
-            return Err(Error::Usage(format!(
-                "the run was trained on {}, not on {}; give the same --data and --limit",
-                checkpoint.meta.data,
-                data_name(data)
-            )));
-        }
-        let most = u64::from(recipe.train.epochs) * (data.len() as u64 / u64::from(recipe.train.batch_size));
-        if checkpoint.meta.step > most {
-            let step = checkpoint.meta.step;
-            return Err(Error::Usage(format!(
-                "the checkpoint is at step {step} of a run of {most}; it is damaged, so use an earlier one"
-            )));
-        }
+        check_resumable::<T>(device, recipe, data, checkpoint)?;
         // Before the first convolution is planned.
         let remarks = engines::replay(device, &checkpoint.meta).into_iter().collect();
         let training = Self { step: checkpoint.meta.step, remarks, ..Self::new(device, recipe, data)? };
@@ -202,7 +208,8 @@ impl<T: Element> Training<T> {
         let (steps, batch) = (self.pretraining.steps(), u64::from(recipe.train.batch_size));
         let path = options.out.join(CHECKPOINT);
         let seed = recipe.train.seed;
-        let header = serde_json::json!({ "recipe": recipe.name, "data": self.data, "seed": seed, "precision": T::PRECISION });
+        let precision = self.device.precision::<T>();
+        let header = serde_json::json!({ "recipe": recipe.name, "data": self.data, "seed": seed, "precision": precision });
         let mut metrics = Metrics::resume(&options.out.join(METRICS), &header, self.epoch())?;
         let total = u64::from(recipe.train.epochs) * steps as u64;
         let mut progress = Progress::new(&options.label, (total - self.step) * batch, options.quiet);
@@ -259,7 +266,7 @@ impl<T: Element> Training<T> {
         let meta = Meta {
             epoch: self.epoch(),
             step: self.step,
-            precision: T::PRECISION.to_owned(),
+            precision: self.device.precision::<T>().to_owned(),
             engines: engines::record(&self.device)?,
             ..Meta::new(Kind::Pretrain, recipe.to_json()?, recipe.train.seed, &self.data)
         };

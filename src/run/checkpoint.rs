@@ -161,6 +161,11 @@ impl Checkpoint {
         self.entries.values()
     }
 
+    /// Bytes of all tensors.
+    pub fn bytes(&self) -> usize {
+        self.entries().map(|entry| entry.bytes.len()).sum()
+    }
+
     /// The tensor of that name, if there is one.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)

@@ -14,6 +14,7 @@ fn memory_starts_as_zeros() {
     for device in devices::with_driver().map(TestDevice::open) {
         assert_eq!(Tensor::<f32>::zeros(&device, [1000]).unwrap().to_vec().unwrap(), vec![0.0; 1000]);
         assert_eq!(Tensor::<f32>::zeros(&device, [0]).unwrap().to_vec().unwrap(), vec![0.0; 0]);
+        Tensor::<f32>::zeros(&device, [0, 3]).unwrap().write(&[]).unwrap();
     }
 }
 
@@ -88,20 +89,43 @@ fn build(device: &Device) -> Result<Vec<Tensor<f32>>> {
 }
 
 #[test]
-fn what_is_built_has_room_or_nothing_is_allocated() {
+fn what_is_needed_is_known_before_it_is_allocated() {
     if !devices::can_simulate() {
         return;
     }
     let device = fake_cuda::device();
     let _before = Tensor::<f32>::zeros(&device, [1 << 18]).unwrap();
     // 3 MiB, a number, and for a while 2 MiB.
+    let needs = device.needs(|dry| build(dry).map(drop)).unwrap();
+    assert_eq!((needs.bytes(), needs.tensors), ((5 << 20) + 4, (5 << 20) + 4));
     fake_cuda::set("free=5,cuMemAlloc_v2=2");
-    let message = device.with_room_for(build).unwrap_err().to_string();
-    assert!(message.contains("the run needs 6 MiB, and Fake GPU has 5 of 8192 MiB free; a smaller --batch-size"), "{message}");
+    let message = device.check_room(&needs, |free| format!("{} bytes are all", free)).unwrap_err().to_string();
+    let expected =
+        "the run needs 6 MiB, and Fake GPU has 5 of 8192 MiB free; 5242880 bytes are all; nvidia-smi shows who uses the rest";
+    assert_eq!(message, expected);
     fake_cuda::set("free=6");
-    assert_eq!(device.memory_use(), (1 << 20, 1 << 20), "nothing was allocated");
-    let built = device.with_room_for(build).unwrap();
-    assert_eq!(built[1].to_vec().unwrap(), [(3 << 18) as f32], "made for real");
+    device.check_room(&needs, |_| unreachable!("there is room")).unwrap();
     fake_cuda::set("");
-    assert_eq!(device.memory_use(), ((4 << 20) + 4, (6 << 20) + 4));
+    assert_eq!(device.memory_use(), (1 << 20, 1 << 20), "nothing was allocated");
+    let most = fake_cuda::most_allocated(|| {
+        let built = build(&device).unwrap();
+        assert_eq!(built[1].to_vec().unwrap(), [(3 << 18) as f32], "made for real");
+    });
+    assert_eq!((most, device.memory_use()), (needs.bytes(), (1 << 20, (6 << 20) + 4)));
+}
+
+/// What libraries compute in is the device's, and counts with it.
+#[test]
+fn scratch_memory_is_counted() {
+    if !devices::can_simulate() {
+        return;
+    }
+    let device = fake_cuda::device();
+    let Device::Cuda(cuda) = &device else { panic!("{device:?}") };
+    cuda.workspace(1000).unwrap();
+    assert_eq!(device.memory_use(), (1000, 1000));
+    cuda.workspace(3000).unwrap();
+    assert_eq!(device.memory_use(), (3000, 3000), "the smaller one is given back first");
+    cuda.workspace(2000).unwrap();
+    assert_eq!(device.memory_use(), (3000, 3000));
 }

@@ -5,16 +5,20 @@ use crate::{devices, fake_cuda, libraries};
 use half::f16;
 use rocl::Device;
 use rocl::data::{Dataset, Split, textures};
+use rocl::device::cudnn::{EngineSet, MOST_WORKSPACE};
 use rocl::device::record::record;
-use rocl::device::{CudaOptions, HostOptions};
+use rocl::device::{CudaOptions, HostOptions, Needs};
+use rocl::element::Element;
 use rocl::ops::LossScaleState;
-use rocl::recipe::Recipe;
+use rocl::recipe::demo::{METHODS, measure, with_method};
 use rocl::recipe::evaluate::{Accuracy, evaluate};
 use rocl::recipe::linear_eval::{Fit, fit_head};
 use rocl::recipe::pretrain::Pretraining;
 use rocl::recipe::settings::{Method, Optimizer, View};
 use rocl::recipe::trained::Encoder;
 use rocl::recipe::training::{CHECKPOINT, RunOptions, Training};
+use rocl::recipe::{Recipe, rehearsal};
+use rocl::run::checkpoint::{Checkpoint, Kind};
 use std::path::Path;
 
 const BATCH: usize = 4;
@@ -47,9 +51,9 @@ fn host() -> Device {
 }
 
 /// Trains to the end of the recipe; the checkpoint, which holds all state and all losses.
-fn train(device: &Device, recipe: &Recipe, folder: &Path) -> Vec<u8> {
+fn train<T: Element>(device: &Device, recipe: &Recipe, folder: &Path) -> Vec<u8> {
     // Four steps an epoch: two eager, one captured and replayed, then replayed only; a second epoch on the same graph.
-    let mut training = Training::<f32>::new(device, recipe, &data(Split::Train, 4 * BATCH)).unwrap();
+    let mut training = Training::<T>::new(device, recipe, &data(Split::Train, 4 * BATCH)).unwrap();
     training.run(&RunOptions { out: folder.to_owned(), label: "test".to_owned(), quiet: true }).unwrap();
     std::fs::read(folder.join(CHECKPOINT)).unwrap()
 }
@@ -58,7 +62,7 @@ fn train(device: &Device, recipe: &Recipe, folder: &Path) -> Vec<u8> {
 fn both_agree(recipe: &Recipe) {
     let trained = |device: Device| {
         let folder = tempfile::tempdir().unwrap();
-        train(&device, recipe, folder.path())
+        train::<f32>(&device, recipe, folder.path())
     };
     for device in devices::with_driver() {
         let other = if device == TestDevice::Simulated { host() } else { device.open() };
@@ -89,7 +93,7 @@ fn another_run_and_one_without_graphs_give_the_same_bits() {
     for device in devices::with_driver() {
         let [first, again, eager] = [device.open(), device.open(), device.open_eager()].map(|device| {
             let folder = tempfile::tempdir().unwrap();
-            train(&device, &toy(), folder.path())
+            train::<f32>(&device, &toy(), folder.path())
         });
         assert!(first == again, "{device:?}: a second run gives another checkpoint");
         assert!(first == eager, "{device:?}: replayed steps give another checkpoint than eager launches");
@@ -130,19 +134,104 @@ fn training_goes_over_to_a_graph() {
     assert!(message.contains("failed while replaying a step"), "{message}");
 }
 
+/// What a job is announced to need is what is allocated for it, to the byte.
+fn allocates(device: &Device, announced: &Needs, job: impl FnOnce()) {
+    let most = fake_cuda::most_allocated(|| {
+        device.reserve(announced).unwrap();
+        job();
+    });
+    assert_eq!((most, device.memory_use().1), (announced.bytes(), announced.bytes()), "{device:?}: {announced:?}");
+}
+
+/// Of a run of some steps, the last of which come from a graph; into `folder`.
+fn training_allocates_what_was_announced<T: Element>(recipe: &Recipe, device: &Device, folder: &Path) {
+    let images = data(Split::Train, 4 * BATCH);
+    allocates(device, &rehearsal::pretraining::<T>(device, recipe, &images).unwrap(), || {
+        drop(train::<T>(device, recipe, folder))
+    });
+}
+
+/// And of what follows it, each on a device of its own.
+fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn() -> Device) {
+    let (train, test) = (data(Split::Train, 4 * BATCH + 1), data(Split::Test, 2 * BATCH + 1));
+    let folder = tempfile::tempdir().unwrap();
+    training_allocates_what_was_announced::<T>(recipe, &open(), folder.path());
+    let checkpoint = Checkpoint::load(&folder.path().join(CHECKPOINT), Kind::Pretrain).unwrap();
+
+    let device = open();
+    allocates(&device, &rehearsal::linear_eval::<T>(&device, recipe, &checkpoint, &train).unwrap(), || {
+        let encoder = Encoder::<T>::load_for_features(&device, recipe, &checkpoint).unwrap();
+        let features = encoder.features(&train, |_| Ok(())).unwrap();
+        let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
+        fit_head(&device, &recipe.linear_eval, &features, &train.labels, &head, 0, |_, _| Ok(())).unwrap();
+    });
+
+    let device = open();
+    allocates(&device, &rehearsal::evaluation::<T>(&device, recipe, &checkpoint, &test).unwrap(), || {
+        let encoder = Encoder::<T>::load(&device, recipe, &checkpoint).unwrap();
+        let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
+        evaluate(&device, &recipe.evaluate, encoder.inference(), &head, &test, 0, |_| Ok(())).unwrap();
+    });
+
+    let device = open();
+    allocates(&device, &rehearsal::demo::<T>(&device, recipe, &train, &test).unwrap(), || {
+        for method in METHODS {
+            measure::<T>(&device, &with_method(recipe, method), &train, &test, &folder.path().join("demo"), true).unwrap();
+        }
+    });
+}
+
 #[test]
-fn a_run_without_room_does_not_start() {
+fn what_is_announced_is_allocated() {
+    if devices::can_simulate() {
+        jobs_allocate_what_was_announced::<f32>(&toy(), fake_cuda::device);
+        jobs_allocate_what_was_announced::<f16>(&toy(), fake_cuda::device);
+    }
+}
+
+#[test]
+fn what_libraries_need_is_announced() {
+    let Some(device) = libraries::device(CudaOptions::default()) else { return };
+    let needs = rehearsal::pretraining::<f32>(&device, &wide_toy(), &data(Split::Train, BATCH)).unwrap();
+    assert!(needs.scratch["workspace"] > 0 && needs.scratch["turned filter"] > 0, "{needs:?}");
+    drop(device);
+    let (mut recipe, folder) = (wide_toy(), tempfile::tempdir().unwrap());
+    // Interpreting plans takes its time.
+    (recipe.train.epochs, recipe.attack.steps) = (1, 1);
+    let open = || libraries::device(CudaOptions::default()).unwrap();
+    training_allocates_what_was_announced::<f32>(&recipe, &open(), &folder.path().join("f32"));
+    training_allocates_what_was_announced::<f16>(&recipe, &open(), &folder.path().join("f16"));
+}
+
+/// Engines that are to be measured may have any workspace up to the limit, and so has the run.
+#[test]
+fn measuring_engines_is_planned_for() {
+    let Some(device) = libraries::device(CudaOptions { tf32: true, ..CudaOptions::default() }) else { return };
+    let needs = || rehearsal::pretraining::<f32>(&device, &wide_toy(), &data(Split::Train, BATCH)).unwrap();
+    let before = needs();
+    device.tune_engines::<f32>(EngineSet::Prebuilt).unwrap();
+    let tuned = needs();
+    assert!(before.scratch["workspace"] < MOST_WORKSPACE);
+    assert_eq!(tuned.scratch["workspace"], MOST_WORKSPACE);
+    assert!(before.scratch.keys().all(|purpose| tuned.scratch[purpose] >= before.scratch[purpose]), "{tuned:?} after {before:?}");
+    assert_eq!(tuned.tensors, before.tensors);
+}
+
+/// The loss and the hits of each step are noted on the device.
+#[test]
+fn a_head_is_waited_for_once_an_epoch() {
     if !devices::can_simulate() {
         return;
     }
-    let device = fake_cuda::device();
-    let train = |data: &Dataset| Training::<f32>::new(&device, &toy(), data).map(drop);
-    fake_cuda::set("free=0");
-    let message = train(&data(Split::Train, BATCH)).unwrap_err().to_string();
-    fake_cuda::set("");
-    train(&data(Split::Train, BATCH)).unwrap();
-    let needed = device.memory_use().1.div_ceil(1 << 20);
-    assert!(message.contains(&format!("the run needs {needed} MiB")), "{message}");
+    let (device, mut recipe, data) = (fake_cuda::device(), toy(), data(Split::Train, 4 * BATCH));
+    recipe.linear_eval.epochs = 3;
+    let encoder = Encoder::<f32>::untrained(&device, &recipe).unwrap();
+    let features = encoder.features(&data, |_| Ok(())).unwrap();
+    let head = encoder.new_head(data.classes.len(), BATCH, 0).unwrap();
+    let reads = fake_cuda::reads(|| {
+        fit_head(&device, &recipe.linear_eval, &features, &data.labels, &head, 0, |_, _| Ok(())).unwrap();
+    });
+    assert_eq!(reads, 3);
 }
 
 /// A head on the features of an untrained encoder, and both under attack.
@@ -270,7 +359,7 @@ fn filters_are_turned_once_an_attack() {
     assert_eq!(backward.iter().filter(|shape| shape.ends_with("+ residual")).count(), 2 * 5, "{backward:?}");
 }
 
-/// Turned filters are part of what a run needs: with room for that it starts, with less it does not.
+/// Turned filters that are kept are part of what a run needs.
 #[test]
 fn turned_filters_are_planned_for() {
     let Some(device) = libraries::device(CudaOptions::default()) else { return };
@@ -281,8 +370,6 @@ fn turned_filters_are_planned_for() {
     let turned = planned(&device) - planned(&fake_cuda::device());
     // The first filters of those five blocks, in f32.
     assert_eq!(turned, 4 * 9 * (2 * 4 * 4 + 8 * 8 + 16 * 16 + 32 * 32));
-    fake_cuda::set("free=0");
-    let message = Training::<f32>::new(&device, &wide_toy(), &data(Split::Train, BATCH)).map(drop).unwrap_err().to_string();
-    fake_cuda::set("");
-    assert!(message.contains(&format!("the run needs {} MiB", device.memory_use().1.div_ceil(1 << 20))), "{message}");
+    let needs = rehearsal::pretraining::<f32>(&device, &wide_toy(), &data(Split::Train, BATCH)).unwrap();
+    assert_eq!(needs.tensors, device.memory_use().1);
 }

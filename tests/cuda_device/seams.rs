@@ -7,7 +7,7 @@ use rocl::{Device, Error, Tensor, ops};
 use std::cell::Cell;
 use std::rc::Rc;
 
-fn cuda(device: &Device) -> &Cuda {
+fn cuda(device: &Device) -> &Rc<Cuda> {
     let Device::Cuda(cuda) = device else { panic!("{device:?}") };
     cuda
 }

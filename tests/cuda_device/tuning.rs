@@ -2,8 +2,8 @@
 
 use crate::{fake_cuda, libraries};
 use rocl::data::{Dataset, Split, textures};
-use rocl::device::CudaOptions;
 use rocl::device::cudnn::{EngineChoice, EngineSet, Operation, Plan, Record};
+use rocl::device::{CudaOptions, HostOptions};
 use rocl::recipe::Recipe;
 use rocl::recipe::engines::{Tuning, record};
 use rocl::recipe::settings::Method;
@@ -119,7 +119,11 @@ fn a_resumed_run_takes_the_engines_it_had() {
     foreign.meta.engines = Some(serde_json::to_string(&recorded).unwrap());
     for (device, checkpoint, part) in [
         (libraries::device(TF32).unwrap(), &foreign, "on an NVIDIA T4, and this is an NVIDIA H200"),
-        (Device::host().unwrap(), &checkpoint, "computed by cuDNN before"),
+        (
+            Device::host_with(HostOptions { tf32: true, ..HostOptions::default() }).unwrap(),
+            &checkpoint,
+            "computed by cuDNN before",
+        ),
     ] {
         let mut resumed = Training::<f32>::resume(&device, &recipe(), &data(), checkpoint).unwrap();
         let remark = resumed.take_remarks().remove(0);

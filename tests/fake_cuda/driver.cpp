@@ -214,12 +214,14 @@ public:
             range = overlap(range->first, range->second, start, bytes) ? freed.erase(range) : std::next(range);
         }
     }
-    void remove(Address start) {
+    size_t remove(Address start) {
         std::lock_guard<std::mutex> lock(mutex);
         auto range = live.find(start);
         if (range == live.end()) abort();
         freed.insert(*range);
+        size_t bytes = range->second;
         live.erase(range);
+        return bytes;
     }
     bool holds(Address start, size_t bytes) {
         std::lock_guard<std::mutex> lock(mutex);
@@ -242,6 +244,15 @@ static Ranges& memory() {
     static Ranges* ranges = new Ranges;
     return *ranges;
 }
+// What this thread has allocated, at most, and how often it has read from the device.
+struct Counts {
+    size_t allocated, most_allocated, reads;
+};
+static thread_local Counts counts = {};
+EXPORT void fake_cuda_count(Counts* given) {
+    *given = counts;
+    counts.most_allocated = counts.allocated;
+}
 EXPORT CUresult cuMemAlloc_v2(Address* address, size_t bytes) {
     MAY_FAIL;
     if (!current) return INVALID_CONTEXT;
@@ -250,11 +261,13 @@ EXPORT CUresult cuMemAlloc_v2(Address* address, size_t bytes) {
     if (!allocated) return bytes ? OUT_OF_MEMORY : INVALID_VALUE;
     *address = (Address)allocated;
     memory().add(*address, bytes);
+    counts.allocated += bytes;
+    if (counts.allocated > counts.most_allocated) counts.most_allocated = counts.allocated;
     return SUCCESS;
 }
 EXPORT CUresult cuMemFree_v2(Address address) {
     if (capturing) return capturing->spoil();
-    memory().remove(address);
+    counts.allocated -= memory().remove(address);
     free((void*)address);
     return SUCCESS;
 }
@@ -296,6 +309,7 @@ EXPORT CUresult cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes,
 }
 EXPORT CUresult cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
     MAY_FAIL;
+    ++counts.reads;
     return copy((Address)to, from, bytes, FROM, stream);
 }
 EXPORT CUresult cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* stream) {

@@ -77,6 +77,37 @@ pub fn holds(address: u64, bytes: usize) -> bool {
     }
 }
 
+/// What a thread asks of the driver's memory.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    allocated: usize,
+    /// Since it was last asked for.
+    most_allocated: usize,
+    reads: usize,
+}
+
+fn counts() -> Counts {
+    let mut counts = Counts::default();
+    // SAFETY: the function's signature in `driver.cpp`, and room for what it writes.
+    unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(*mut Counts)>(symbol(c"fake_cuda_count"))(&mut counts) };
+    counts
+}
+
+/// The most bytes that this thread has allocated at a time in `work`, not counting what was there before.
+pub fn most_allocated(work: impl FnOnce()) -> usize {
+    let before = counts().allocated;
+    work();
+    counts().most_allocated - before
+}
+
+/// How often this thread has copied something from the device in `work`, for which it waits.
+pub fn reads(work: impl FnOnce()) -> usize {
+    let before = counts().reads;
+    work();
+    counts().reads - before
+}
+
 /// Kernels that this thread has waited for, which is when they run.
 pub fn kernels_run() -> usize {
     KERNELS_RUN.get()

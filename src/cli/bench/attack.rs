@@ -2,7 +2,7 @@
 
 use super::format::seconds;
 use super::settings::{Header, Measuring, Subject, title, under_load};
-use crate::bench::attack::{AttackCost, ladder, variations};
+use crate::bench::attack::{AttackCost, ladder, rehearse, variations};
 use crate::bench::gauge::Load;
 use crate::bench::subject;
 use crate::cli::output::{print, print_json};
@@ -47,6 +47,7 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     // On a GPU the library decides what is fused.
     let options = HostOptions { fused_epilogues: false, ..args.measuring.computing.host_options()? };
     let unfused = if device.is_host() { Device::host_with(options)? } else { device.clone() };
+    args.measuring.make_room(&device, &recipe, rehearse::<T>)?;
     args.measuring.tune.settle::<T>(&device, || subject::pretraining::<T>(&device, &recipe)?.step())?;
     let rungs = ladder::<T>(&device, &unfused, &recipe, repetitions)?;
     let variations = variations::<T>(&device, &recipe, repetitions)?;

@@ -77,6 +77,7 @@ fn measure<T: Element>(args: Args) -> Result<()> {
         let filter = Filter { only: args.only, shape: args.shape };
         return scaling::run::<T>(&device, &recipe, &args.measuring, &filter, &args.batch_sizes);
     }
+    args.measuring.make_room(&device, &recipe, |dry, recipe| rehearse::<T>(dry, recipe, args.cold_cache))?;
     let run = subject::pretraining::<T>(&device, &recipe)?;
     let alone = args.only.is_some();
     let kinds = kinds(&run, &Filter { only: args.only, shape: args.shape })?;
@@ -102,6 +103,14 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     let total: f64 = costs.iter().map(CallCost::per_step).sum();
     print(format!("these calls one by one: {} of a step of {}", percent(total, step.median), seconds(step.median)))?;
     load.map_or(Ok(()), |load| print(load.line("a step")))
+}
+
+/// All that is allocated, on a device that only plans.
+pub(super) fn rehearse<T: Element>(dry: &Device, recipe: &Recipe, cold_cache: bool) -> Result<()> {
+    let run = subject::pretraining::<T>(dry, recipe)?;
+    run.step()?;
+    Ceilings::rehearse::<T>(dry)?;
+    cold_cache.then(|| Sweep::new(dry)).transpose().map(drop)
 }
 
 #[cfg(feature = "access")]

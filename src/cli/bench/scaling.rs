@@ -1,6 +1,7 @@
 //! `rocl bench kernels --batch-sizes`: what each kernel costs at several sizes.
 
 use super::format::{percent, seconds};
+use super::kernels::rehearse;
 use super::settings::{Header, Measuring, ceilings_line};
 use crate::bench::calls::{CallCost, Filter, kinds};
 use crate::bench::ceilings::Ceilings;
@@ -41,6 +42,10 @@ impl Size {
 /// Those of the settings, the run and the device.
 pub fn run<T: Element>(device: &Device, recipe: &Recipe, measuring: &Measuring, filter: &Filter, sizes: &[u32]) -> Result<()> {
     let precision = measuring.computing.precision().name();
+    // The largest needs the most.
+    let largest = sizes.iter().copied().max().unwrap_or_default();
+    let recipe = &recipe.clone().with(&Overrides { batch_size: Some(largest), ..Overrides::default() })?;
+    measuring.make_room(device, recipe, |dry, recipe| rehearse::<T>(dry, recipe, false))?;
     let ceilings = Ceilings::measure::<T>(device)?;
     let at = |&batch_size: &u32| -> Result<Size> {
         let recipe = recipe.clone().with(&Overrides { batch_size: Some(batch_size), ..Overrides::default() })?;

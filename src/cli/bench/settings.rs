@@ -6,6 +6,7 @@ use crate::bench::machine::Machine;
 use crate::bench::measure::Repetitions;
 use crate::cli::common::Computing;
 use crate::cli::output::note;
+use crate::cli::room::Job;
 use crate::cli::tune::Tune;
 use crate::recipe::Recipe;
 use crate::recipe::settings::Overrides;
@@ -69,6 +70,19 @@ pub struct Measuring {
 }
 
 impl Measuring {
+    /// Says what a benchmark needs, and refuses one that there is no room for: `rehearse` does it in name only, with a batch size of its own.
+    ///
+    /// # Errors
+    /// Those of [`Computing::make_room`].
+    pub fn make_room(&self, device: &Device, recipe: &Recipe, rehearse: impl Fn(&Device, &Recipe) -> Result<()>) -> Result<()> {
+        let needs = |batch| {
+            let recipe = recipe.clone().with(&Overrides { batch_size: Some(batch), ..Overrides::default() })?;
+            device.needs(|dry| rehearse(dry, &recipe))
+        };
+        let job = Job { batch_size: recipe.train.batch_size, adjustable: true, needs: &needs };
+        self.computing.make_room(device, &job, self.json)
+    }
+
     /// At least one sample.
     pub fn repetitions(&self) -> Repetitions {
         Repetitions { warmup: self.warmup, samples: self.repeat.max(1) }

@@ -41,7 +41,7 @@ struct Report<'a> {
 
 #[derive(serde::Serialize)]
 struct PeakMemory {
-    /// Tensors on the device.
+    /// On the device: tensors, and on a GPU what libraries compute in.
     device_bytes: usize,
     /// The whole process.
     resident_bytes: u64,
@@ -59,6 +59,11 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     let device = args.measuring.computing.device()?;
     let recipe = args.subject.recipe(device.is_host())?;
     let precision = args.measuring.computing.precision().name();
+    args.measuring.make_room(&device, &recipe, |dry, recipe| {
+        let run = subject::pretraining::<T>(dry, recipe)?;
+        run.step()?;
+        Ceilings::rehearse::<T>(dry)
+    })?;
     // Before the ceilings' buffers, which are not the run's.
     let run = subject::pretraining::<T>(&device, &recipe)?;
     let (_, device_bytes) = device.memory_use();
@@ -142,7 +147,7 @@ fn summary(cost: &StepCost, batch: f64, memory: &PeakMemory) -> Result<()> {
     let how = if cost.graph { ", which is replayed as a graph" } else { "" };
     print(format!("the phases, each waited for, add up to {} of the step{how}", percent(phases, step)))?;
     print(format!(
-        "memory: {} in tensors, {} resident at most",
+        "memory: {} on the device, {} resident at most",
         bytes(memory.device_bytes as f64),
         bytes(memory.resident_bytes as f64)
     ))

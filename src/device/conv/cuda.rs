@@ -80,8 +80,8 @@ pub(super) fn turns_filter<T: Element>(cuda: &Cuda, shape: &ConvShape, residual:
 }
 
 /// Memory for turned filters until the next convolution: `[c, r, s, k]`.
-pub(super) fn turned_filter<T: Element>(cuda: &Rc<Cuda>, shape: &ConvShape) -> Result<Tensor<T>> {
-    scratch(cuda, "turned filter", [shape.c, shape.r, shape.s, shape.k])
+pub(super) fn turned_filter<T: Element>(device: &Device, shape: &ConvShape) -> Result<Tensor<T>> {
+    scratch(device, "turned filter", [shape.c, shape.r, shape.s, shape.k])
 }
 
 /// Where cuDNN writes the filters' gradient.
@@ -94,24 +94,29 @@ pub(crate) enum Gradient<T: Element> {
     Narrow(Tensor<T>),
 }
 
-pub(super) fn gradient<T: Element>(cuda: &Rc<Cuda>, shape: &ConvShape, accumulate: bool) -> Result<Gradient<T>> {
+pub(super) fn gradient<T: Element>(device: &Device, cuda: &Cuda, shape: &ConvShape, accumulate: bool) -> Result<Gradient<T>> {
     let plan = plan::<T>(cuda, Operation::Wgrad { accumulate }, shape)?;
-    gradient_of(cuda, &plan)
+    gradient_of(device, &plan)
 }
 
 /// Where a plan writes the filters' gradient.
-pub(super) fn gradient_of<T: Element>(cuda: &Rc<Cuda>, plan: &Plan) -> Result<Gradient<T>> {
+pub(super) fn gradient_of<T: Element>(device: &Device, plan: &Plan) -> Result<Gradient<T>> {
     let (Problem { operation, shape, .. }, Pattern { computes, form }) = (plan.problem(), plan.pattern());
     Ok(match form {
-        Form::NarrowGradient => Gradient::Narrow(scratch(cuda, "narrow gradient", [shape.k, shape.r, shape.s, shape.c])?),
+        Form::NarrowGradient => Gradient::Narrow(narrow_gradient(device, shape)?),
         _ if computes == *operation => Gradient::Itself,
-        _ => Gradient::Wide(wide_gradient::<T>(cuda, shape)?),
+        _ => Gradient::Wide(wide_gradient::<T>(device, shape)?),
     })
 }
 
-/// Memory for a gradient of the filters until the next convolution: `[k, r, s, c]`.
-pub(super) fn wide_gradient<T: Element>(cuda: &Rc<Cuda>, shape: &ConvShape) -> Result<Tensor<T::Real>> {
-    scratch(cuda, "wide gradient", [shape.k, shape.r, shape.s, shape.c])
+/// Memory for a gradient of the filters in the storage type, until the next convolution: `[k, r, s, c]`.
+pub(super) fn narrow_gradient<T: Element>(device: &Device, shape: &ConvShape) -> Result<Tensor<T>> {
+    scratch(device, "narrow gradient", [shape.k, shape.r, shape.s, shape.c])
+}
+
+/// The same in the arithmetic type.
+pub(super) fn wide_gradient<T: Element>(device: &Device, shape: &ConvShape) -> Result<Tensor<T::Real>> {
+    scratch(device, "wide gradient", [shape.k, shape.r, shape.s, shape.c])
 }
 
 /// As much of `epilogue` as [`fprop_epilogue`] says.
@@ -203,9 +208,8 @@ fn address<T: Element>(tensor: Option<&Tensor<T>>) -> u64 {
 
 /// Runs a plan, which takes of the operands what it wants.
 fn run<T: Element>(cuda: &Rc<Cuda>, plan: &Plan, operands: Operands) -> Result<()> {
-    let shape = plan.problem().shape;
-    let zeros =
-        if plan.roles().contains(&Role::Zeros) { scratch::<T, 1>(cuda, "zeros", [shape.k.max(shape.c)])?.address() } else { 0 };
+    let device = Device::Cuda(cuda.clone());
+    let zeros = if wants_zeros(plan) { zeros::<T>(&device, &plan.problem().shape)?.address() } else { 0 };
     let of_role = |role: Role| match role {
         Role::Image => Ok(operands.image),
         Role::Filter => Ok(operands.filter),
@@ -217,16 +221,34 @@ fn run<T: Element>(cuda: &Rc<Cuda>, plan: &Plan, operands: Operands) -> Result<(
         Role::Sum | Role::SquareSum => Err(foreign_plan()),
     };
     let given: Vec<(Role, u64)> = plan.roles().iter().map(|&role| Ok((role, of_role(role)?))).collect::<Result<_>>()?;
-    let workspace = cuda.workspace(plan.workspace_bytes())?;
+    let workspace = device.workspace(plan.workspace_bytes())?;
     // SAFETY: `device_of` and `ops` have checked that the tensors are on this device, of the shape's sizes and apart from the result; all work
     // goes to one stream, which comes to this before anything is freed.
     cuda.call(plan.problem().operation.name(), plan, || unsafe { plan.run(cuda.stream(), &given, workspace) })
 }
 
+/// What such a call takes besides its tensors, noted on a device that plans for the GPU.
+pub(super) fn plan_memory<T: Element>(device: &Device, cuda: &Cuda, operation: Operation, shape: &ConvShape) -> Result<()> {
+    let plan = plan::<T>(cuda, operation, shape)?;
+    if wants_zeros(&plan) {
+        zeros::<T>(device, shape)?;
+    }
+    device.workspace(plan.workspace_bytes()).map(drop)
+}
+
+fn wants_zeros(plan: &Plan) -> bool {
+    plan.roles().contains(&Role::Zeros)
+}
+
+/// A bias that changes nothing, for graphs that insist on one.
+pub(super) fn zeros<T: Element>(device: &Device, shape: &ConvShape) -> Result<Tensor<T>> {
+    scratch(device, "zeros", [shape.k.max(shape.c)])
+}
+
 /// Memory for what lives from one launch to the next only, the same each time. Zeros until something is written.
-fn scratch<T: Element, const N: usize>(cuda: &Rc<Cuda>, purpose: &'static str, shape: [usize; N]) -> Result<Tensor<T>> {
+fn scratch<T: Element, const N: usize>(device: &Device, purpose: &'static str, shape: [usize; N]) -> Result<Tensor<T>> {
     let bytes = shape.iter().product::<usize>() * size_of::<T>();
-    Ok(Tensor::of_memory(Rc::new(Memory::scratch(&Device::Cuda(cuda.clone()), cuda.scratch(purpose, bytes)?)), shape))
+    Ok(Tensor::of_memory(Rc::new(Memory::scratch(device, purpose, bytes)?), shape))
 }
 
 /// A plan is of another kind than its problem.

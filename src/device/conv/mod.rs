@@ -2,10 +2,12 @@
 
 mod cuda;
 mod epilogue;
+mod planned;
 mod shape;
 mod tune;
 
 use super::Device;
+use super::cudnn::Operation;
 use super::host::conv as host;
 use super::record::{self, Call};
 use crate::element::Element;
@@ -26,18 +28,12 @@ pub(crate) fn turns_filter<T: Element>(device: &Device, shape: &ConvShape, resid
 
 /// Memory for turned filters until the next convolution, `[c, r, s, k]`, on a device that [turns](turns_filter) them.
 pub(crate) fn turned_filter<T: Element>(device: &Device, shape: &ConvShape) -> Result<Tensor<T>> {
-    match device {
-        Device::Cuda(cuda) => cuda::turned_filter(cuda, shape),
-        _ => Tensor::zeros(device, [shape.c, shape.r, shape.s, shape.k]),
-    }
+    cuda::turned_filter(device, shape)
 }
 
 /// Where `device` writes the filters' gradient: for [`wgrad`] into dw itself, else by [`wgrad_aside`].
 pub(crate) fn gradient<T: Element>(device: &Device, shape: &ConvShape, accumulate: bool) -> Result<Gradient<T>> {
-    match device {
-        Device::Cuda(cuda) => cuda::gradient(cuda, shape, accumulate),
-        Device::Host(_) | Device::Dry(_) => Ok(Gradient::Itself),
-    }
+    device.gpu().map_or(Ok(Gradient::Itself), |cuda| cuda::gradient(device, cuda, shape, accumulate))
 }
 
 /// y = relu(x ∗ filter + bias + residual), as far as `epilogue` asks for them and the device fuses them. Returns what is left to be done.
@@ -137,7 +133,8 @@ fn run_wgrad_aside<T: Element, G: Element>(
 ) -> Result<()> {
     match device_of("conv_wgrad", &[x, dy], &[], gradient)? {
         Device::Cuda(cuda) => cuda::wgrad(&cuda, shape, x, dy, accumulate, gradient.address()),
-        Device::Host(_) | Device::Dry(_) => Err(Error::shape("conv_wgrad", "this device writes dw itself")),
+        Device::Dry(dry) => planned::plan::<T>(&dry, Operation::Wgrad { accumulate }, shape),
+        Device::Host(_) => Err(Error::shape("conv_wgrad", "this device writes dw itself")),
     }
 }
 
@@ -163,7 +160,7 @@ fn run_fprop<T: Element>(
     let device = match device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)? {
         Device::Host(host) => host,
         Device::Cuda(cuda) => return cuda::fprop(&cuda, shape, x, filter, epilogue, y),
-        Device::Dry(_) => return Ok(()),
+        Device::Dry(dry) => return planned::plan::<T>(&dry, epilogue.operation(), shape),
     };
     let epilogue = Split::on_host(&device, epilogue).fused;
     // SAFETY: `device_of` has found all tensors on the host and y apart from the inputs, and this thread alone drives the device.
@@ -183,7 +180,7 @@ fn run_dgrad<T: Element>(
     let device = match device_of("conv_dgrad", &[dy, filter], &[epilogue.residual, epilogue.mask], dx)? {
         Device::Host(host) => host,
         Device::Cuda(cuda) => return cuda::dgrad(&cuda, shape, dy, filter, epilogue, dx),
-        Device::Dry(_) => return Ok(()),
+        Device::Dry(dry) => return planned::plan::<T>(&dry, epilogue.operation(), shape),
     };
     let DgradEpilogue { residual, mask } = Split::on_host(&device, epilogue).fused;
     // SAFETY: as in `fprop`.
@@ -197,7 +194,7 @@ fn run_wgrad<T: Element>(shape: &ConvShape, x: &Tensor<T>, dy: &Tensor<T>, accum
     let device = match device_of("conv_wgrad", &[x, dy], &[], dw)? {
         Device::Host(host) => host,
         Device::Cuda(cuda) => return cuda::wgrad(&cuda, shape, x, dy, accumulate, dw.address()),
-        Device::Dry(_) => return Ok(()),
+        Device::Dry(dry) => return planned::plan::<T>(&dry, Operation::Wgrad { accumulate }, shape),
     };
     // SAFETY: as in `fprop`.
     let (x, dy, dw) = unsafe { (slice(x), slice(dy), slice_mut(dw)) };

@@ -69,14 +69,15 @@ pub(crate) fn tune_wgrad<T: Element>(
     if tunes(dw).is_none() {
         return Ok(());
     }
-    let Device::Cuda(cuda) = device_of("conv_wgrad", &[x, dy], &[], dw)? else { return Ok(()) };
-    tune::<T>(&cuda, Operation::Wgrad { accumulate }, shape, |plan| {
-        let address = match cuda::gradient_of::<T>(&cuda, plan)? {
+    let device = device_of("conv_wgrad", &[x, dy], &[], dw)?;
+    let Device::Cuda(cuda) = &device else { return Ok(()) };
+    tune::<T>(cuda, Operation::Wgrad { accumulate }, shape, |plan| {
+        let address = match cuda::gradient_of::<T>(&device, plan)? {
             Gradient::Narrow(gradient) => gradient.address(),
             Gradient::Wide(gradient) => gradient.address(),
-            Gradient::Itself => cuda::wide_gradient::<T>(&cuda, shape)?.address(),
+            Gradient::Itself => cuda::wide_gradient::<T>(&device, shape)?.address(),
         };
-        cuda::run_wgrad(&cuda, plan, x, dy, address)
+        cuda::run_wgrad(cuda, plan, x, dy, address)
     })
 }
 

@@ -15,18 +15,11 @@ pub(super) struct Allocation {
     bytes: usize,
 }
 
-impl Allocation {
-    pub(super) fn address(&self) -> u64 {
-        self.address
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
 impl Drop for Allocation {
     fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
         // Work that uses the memory may still be under way. Whatever fails here has failed before, and was or will be reported there.
         let _ = self.stream.synchronize();
         // SAFETY: allocated by `Cuda::allocate` in this context, and nothing refers to it any more.
@@ -42,22 +35,36 @@ impl Cuda {
     /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
     pub(in crate::device) fn scratch(self: &Rc<Self>, purpose: &'static str, bytes: usize) -> Result<CudaMemory> {
         let mut scratch = self.scratch.borrow_mut();
-        let lent = scratch.entry(purpose).or_default();
-        if lent.last().is_none_or(|last| last.bytes < bytes) {
-            // The smaller ones before it stay: captured graphs know their addresses.
-            lent.push(CudaMemory::new(self, bytes)?.allocation);
+        let kept = scratch.entry(purpose).or_default();
+        if let Some(last) = kept.last().filter(|last| last.bytes >= bytes) {
+            return Ok(CudaMemory { allocation: last.clone(), cuda: self.clone() });
         }
-        let last = lent.last().ok_or_else(|| Error::shape("scratch", "nothing was allocated"))?;
-        Ok(CudaMemory { allocation: last.clone(), cuda: self.clone() })
+        if !self.has_graphs.get() {
+            kept.drain(..).for_each(|smaller| self.usage.remove(smaller.bytes));
+        }
+        let memory = CudaMemory::new(self, bytes)?;
+        self.usage.add(bytes);
+        kept.push(memory.allocation.clone());
+        Ok(memory)
+    }
+
+    /// Bytes that are free now.
+    pub(in crate::device) fn free_memory(&self) -> Result<usize> {
+        self.bind()?;
+        let (free, _) = self.check("asking for its free memory", result::mem_get_info())?;
+        Ok(free)
     }
 
     /// Room for `bytes`, with whatever lies there.
     pub(super) fn allocate(&self, bytes: usize) -> Result<Allocation> {
         self.outside_capture("allocate memory")?;
         self.bind()?;
-        // SAFETY: at least one byte. The driver aligns by 256 bytes.
-        let allocated = unsafe { result::malloc_sync(bytes.max(1)) };
-        let address = allocated.map_err(|error| self.no_room(bytes, error))?;
+        let address = match bytes {
+            // The driver gives no less than a byte.
+            0 => 0,
+            // SAFETY: not of size zero. The driver aligns by 256 bytes.
+            _ => unsafe { result::malloc_sync(bytes) }.map_err(|error| self.no_room(bytes, error))?,
+        };
         Ok(Allocation { stream: self.stream.clone(), address, bytes })
     }
 

@@ -10,14 +10,13 @@ mod graph;
 pub(super) mod grid;
 mod launched;
 mod memory;
-mod plan;
 mod staging;
 
 use super::cudnn::EngineSet;
 use super::gpu_code;
 use super::launch::{self, Kernel, Work};
 use super::memory::Usage;
-use super::workspace::Workspace;
+use super::workspace::{WORKSPACE, Workspace};
 use crate::{Error, Result};
 use cudarc::driver::sys;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
@@ -68,9 +67,7 @@ pub struct Cuda {
     libraries: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     /// Whether a graph has ever been captured: it knows the addresses of what its launches use.
     has_graphs: Cell<bool>,
-    /// The workspace the libraries share is the last of these. Smaller ones before it stay if a graph may use them.
-    workspaces: RefCell<Vec<Allocation>>,
-    /// By purpose; the last of each is lent out.
+    /// By purpose; the last of each is lent out. Smaller ones before it stay if a graph may use them.
     scratch: RefCell<HashMap<&'static str, Vec<Rc<Allocation>>>>,
     stream: Arc<CudaStream>,
 }
@@ -110,7 +107,6 @@ impl Cuda {
             tunes: Cell::default(),
             libraries: RefCell::default(),
             has_graphs: Cell::default(),
-            workspaces: RefCell::default(),
             scratch: RefCell::default(),
             stream,
         })
@@ -176,19 +172,9 @@ impl Cuda {
     ///
     /// # Errors
     /// [`Error::Device`] when it has to grow and the GPU has no room, or a step is being captured.
-    pub fn workspace(&self, bytes: usize) -> Result<Workspace> {
-        let lend = |allocation: &Allocation| Workspace { address: allocation.address(), bytes: allocation.bytes() };
-        let mut workspaces = self.workspaces.borrow_mut();
-        if let Some(last) = workspaces.last().filter(|last| last.bytes() >= bytes) {
-            return Ok(lend(last));
-        }
-        if !self.has_graphs.get() {
-            workspaces.clear();
-        }
-        let allocation = self.allocate(bytes)?;
-        let workspace = lend(&allocation);
-        workspaces.push(allocation);
-        Ok(workspace)
+    pub fn workspace(self: &Rc<Self>, bytes: usize) -> Result<Workspace> {
+        let memory = self.scratch(WORKSPACE, bytes)?;
+        Ok(Workspace { address: memory.address(), bytes: memory.bytes() })
     }
 
     /// Waits until everything launched has finished, and reports what failed.

@@ -60,6 +60,11 @@ impl Cudnn {
         Ok(plan)
     }
 
+    /// Whether [`tune`](Self::tune) has nothing to measure for `problem`.
+    pub(in crate::device) fn is_tuned(&self, problem: &Problem) -> bool {
+        self.tuned.borrow().contains_key(problem) || self.replayed.borrow().contains_key(problem)
+    }
+
     /// What was measured, or chosen by a record instead.
     pub fn tuned(&self) -> Record {
         let mut plans = self.replayed.borrow().clone();

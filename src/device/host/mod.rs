@@ -5,6 +5,7 @@ pub mod access;
 pub mod conv;
 
 mod convert;
+mod free_memory;
 mod isa;
 mod kernel;
 mod memory;
@@ -16,6 +17,7 @@ mod stacks;
 use super::launch::{Kernel, Work, check_work, to_u32};
 use super::memory::Usage;
 use crate::{Error, Result};
+pub(super) use free_memory::free_memory;
 pub use kernel::Kernels;
 pub(super) use memory::HostMemory;
 use rayon::prelude::*;
@@ -45,6 +47,8 @@ pub struct HostOptions {
     pub fused_epilogues: bool,
     /// Whether convolutions and matrix products run as the portable kernels of `conv_direct.cu`: slow, for finding faults.
     pub direct_convolution: bool,
+    /// Whether 32-bit work counts as `tf32`, which is computed like `fp32` here.
+    pub tf32: bool,
 }
 
 impl Default for HostOptions {
@@ -55,6 +59,7 @@ impl Default for HostOptions {
             schedule: Schedule::default(),
             fused_epilogues: true,
             direct_convolution: false,
+            tf32: false,
         }
     }
 }
@@ -87,8 +92,13 @@ impl Host {
         Ok(Self { options, pool, usage: Usage::default() })
     }
 
+    /// CPU threads.
+    pub(super) fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     pub(super) fn description(&self) -> String {
-        format!("CPU, {} threads", self.pool.current_num_threads())
+        format!("CPU, {} threads", self.threads())
     }
 
     pub(super) fn usage(&self) -> &Usage {
@@ -101,7 +111,7 @@ impl Host {
 
     /// Runs a task on the device's own threads.
     pub(crate) fn install<R: Send>(&self, task: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(task)
+        scratch::carry(&self.pool, task)
     }
 
     pub(super) fn launch(&self, kernel: &'static Kernel, slot: usize, work: Work, slots: &[u64]) -> Result<()> {

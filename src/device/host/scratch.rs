@@ -31,6 +31,40 @@ thread_local! {
     static TASK: Cell<Scratch> = const { Cell::new(Scratch(Vec::new())) };
 }
 
+/// Bytes of working memory, so much as a piece of work takes at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::device) struct ScratchBytes {
+    /// [For the call](for_call).
+    pub call: usize,
+    /// [For a task](for_task), of which each thread runs one.
+    pub task: usize,
+}
+
+impl ScratchBytes {
+    /// As many numbers.
+    pub fn of<R>(call: usize, task: usize) -> Self {
+        Self { call: call * size_of::<R>(), task: task * size_of::<R>() }
+    }
+
+    /// Of two pieces of work, one after the other.
+    pub fn max(self, other: Self) -> Self {
+        Self { call: self.call.max(other.call), task: self.task.max(other.task) }
+    }
+}
+
+/// Does `task` on a pool, which gets this thread's buffer for calls: a device has one such buffer, not one for each thread that a call
+/// ever lands on.
+pub(super) fn carry<O: Send>(pool: &rayon::ThreadPool, task: impl FnOnce() -> O + Send) -> O {
+    let carried = CALL.take();
+    let (output, carried) = pool.install(|| {
+        let own = CALL.replace(carried);
+        let output = task();
+        (output, CALL.replace(own))
+    });
+    CALL.set(carried);
+    output
+}
+
 /// Lends `body` the buffer of the thread that makes a call, for what all its tasks read.
 ///
 /// The buffer is taken out meanwhile, so a thread that picks up another call while it waits gets one of its own.

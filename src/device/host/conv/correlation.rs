@@ -9,7 +9,7 @@ use super::{DEPTH, Epilogue, TASKS};
 use crate::device::host::convert::widen;
 use crate::device::host::isa::Isa;
 use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose};
-use crate::device::host::scratch;
+use crate::device::host::scratch::{self, ScratchBytes};
 use crate::element::{Element, Real};
 
 /// Pixels that may be computed as one, see [`Correlation::group`].
@@ -112,12 +112,11 @@ impl<T: Element> Correlation<'_, T> {
             return;
         }
         let plan = Plan::new(self);
-        let panels = plan.channels.div_ceil(plan.kernel.lanes);
-        let panel_len = plan.depth * plan.kernel.lanes;
+        let (panels, panel_len) = (plan.panels(), plan.panel_len());
         let output = Shared(output.as_mut_ptr());
 
         scratch::for_call(|scratch| {
-            let packed: &mut [T::Real] = scratch.slice(panels * (panel_len + plan.kernel.lanes));
+            let packed: &mut [T::Real] = scratch.slice(plan.packed_len());
             let (weights, biases) = packed.split_at_mut(panels * panel_len);
             if panel_len > 0 {
                 weights.par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, target)| plan.pack(panel, target));
@@ -134,6 +133,15 @@ impl<T: Element> Correlation<'_, T> {
                 plan.task(&bands[task / per_band], panels, source, weights, biases, output);
             });
         });
+    }
+
+    /// The working memory of [`run`](Self::run).
+    pub(super) fn scratch(&self) -> ScratchBytes {
+        if self.placement.shape[0] == 0 {
+            return ScratchBytes::default();
+        }
+        let plan = Plan::new(self);
+        ScratchBytes::of::<T::Real>(plan.packed_len(), plan.copy_len() + plan.sums_len())
     }
 }
 
@@ -161,6 +169,30 @@ impl<'a, T: Element> Plan<'a, T> {
         };
         let blocks = (0..depth).step_by(block).map(|from| cut(from, depth.min(from + block))).collect();
         Self { correlation, kernel, channels, padded, offsets, blocks, depth }
+    }
+
+    fn panels(&self) -> usize {
+        self.channels.div_ceil(self.kernel.lanes)
+    }
+
+    /// Elements of a panel of packed filters.
+    fn panel_len(&self) -> usize {
+        self.depth * self.kernel.lanes
+    }
+
+    /// Elements of all packed filters and biases.
+    fn packed_len(&self) -> usize {
+        self.panels() * (self.panel_len() + self.kernel.lanes)
+    }
+
+    /// Elements of a band's copy.
+    fn copy_len(&self) -> usize {
+        scratch::aligned::<T::Real>(self.padded.len())
+    }
+
+    /// Elements of the sums of a band and a panel.
+    fn sums_len(&self) -> usize {
+        self.offsets.len() * self.kernel.lanes
     }
 
     /// Lays out the weights of one panel as `[tap row, tap column, input channel, lane]`, zero where a lane has no weight.
@@ -229,9 +261,8 @@ impl<'a, T: Element> Plan<'a, T> {
 
     fn task(&self, band: &Band, panels: Range<usize>, source: &[T], weights: &[T::Real], biases: &[T::Real], output: Shared<T>) {
         let Kernel { lanes, points, run, .. } = *self.kernel;
-        let padded_len = scratch::aligned::<T::Real>(self.padded.len());
         scratch::for_task(|scratch| {
-            let (copy, sums) = scratch.slice(padded_len + self.offsets.len() * lanes).split_at_mut(padded_len);
+            let (copy, sums) = scratch.slice(self.copy_len() + self.sums_len()).split_at_mut(self.copy_len());
             self.padded.fill(band, source, copy);
             let tiles = (band.images.len() * band.rows.len() * self.correlation.window.output[1]).div_ceil(points);
             for panel in panels {

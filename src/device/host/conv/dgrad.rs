@@ -4,6 +4,7 @@ use super::bands::Window;
 use super::correlation::{Correlation, Filters, GROUP, Placement, Taps, cost};
 use super::{ConvShape, Epilogue};
 use crate::Result;
+use crate::device::host::scratch::ScratchBytes;
 use crate::element::Element;
 
 /// `dx = (mask > 0) · (gradient + residual)`, each of the two where given.
@@ -35,10 +36,23 @@ pub fn dgrad<T: Element>(
             ("dx", dx.len(), shape.x_len()),
         ],
     )?;
+    correlations(shape, filter, Epilogue { residual, relu: false, mask }).iter().for_each(|part| part.run(dy, dx));
+    Ok(())
+}
+
+/// The working memory of [`dgrad`].
+pub(in crate::device) fn dgrad_scratch<T: Element>(shape: &ConvShape) -> ScratchBytes {
+    let parts = correlations::<T>(shape, &[], Epilogue::default());
+    parts.iter().map(Correlation::scratch).fold(ScratchBytes::default(), ScratchBytes::max)
+}
+
+/// One for each class of pixels.
+fn correlations<'a, T: Element>(shape: &ConvShape, filter: &'a [T], epilogue: Epilogue<'a, T>) -> Vec<Correlation<'a, T>> {
     let ConvShape { n, h, w, c, k, r, s, stride, pad } = *shape;
+    let mut parts = Vec::new();
     for rows in Class::apart(h, r, stride, pad) {
         for columns in column_classes::<T>(shape) {
-            Correlation {
+            parts.push(Correlation {
                 window: Window {
                     source: [n, shape.out_h(), shape.out_w(), k],
                     output: [rows.pixels, columns.pixels],
@@ -56,12 +70,11 @@ pub fn dgrad<T: Element>(
                 placement: Placement { shape: [n, h, w, c], first: [rows.first, columns.first], step: [rows.step, columns.step] },
                 group: columns.group,
                 bias: None,
-                epilogue: Epilogue { residual, relu: false, mask },
-            }
-            .run(dy, dx);
+                epilogue,
+            });
         }
     }
-    Ok(())
+    parts
 }
 
 /// The classes of columns: one by one, or grouped where the channels are too few to fill a vector.

@@ -4,6 +4,7 @@ use super::bands::Window;
 use super::correlation::{Correlation, Filters, GROUP, Placement, Taps, cost};
 use super::{ConvShape, Epilogue};
 use crate::Result;
+use crate::device::host::scratch::ScratchBytes;
 use crate::element::Element;
 
 /// `y = relu(x ∗ filter + bias + residual)`, each of the last three where given.
@@ -32,6 +33,21 @@ pub fn fprop<T: Element>(
             ("y", y.len(), shape.y_len()),
         ],
     )?;
+    correlation(shape, filter, bias, Epilogue { residual, relu, mask: None }).run(x, y);
+    Ok(())
+}
+
+/// The working memory of [`fprop`].
+pub(in crate::device) fn fprop_scratch<T: Element>(shape: &ConvShape) -> ScratchBytes {
+    correlation::<T>(shape, &[], None, Epilogue::default()).scratch()
+}
+
+fn correlation<'a, T: Element>(
+    shape: &ConvShape,
+    filter: &'a [T],
+    bias: Option<&'a [T]>,
+    epilogue: Epilogue<'a, T>,
+) -> Correlation<'a, T> {
     let ConvShape { n, h, w, c, k, r, s, stride, pad } = *shape;
     let [out_h, out_w] = [shape.out_h(), shape.out_w()];
     let columns = |group: usize| s + stride * (group - 1);
@@ -56,8 +72,6 @@ pub fn fprop<T: Element>(
         placement: Placement { shape: [n, out_h, out_w, k], first: [0, 0], step: [1, group] },
         group,
         bias,
-        epilogue: Epilogue { residual, relu, mask: None },
+        epilogue,
     }
-    .run(x, y);
-    Ok(())
 }

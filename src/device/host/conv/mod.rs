@@ -13,8 +13,11 @@ mod fprop;
 mod wgrad;
 
 pub use dgrad::dgrad;
+pub(in crate::device) use dgrad::dgrad_scratch;
 pub use fprop::fprop;
+pub(in crate::device) use fprop::fprop_scratch;
 pub use wgrad::wgrad;
+pub(in crate::device) use wgrad::wgrad_scratch;
 
 use super::super::conv::ConvShape;
 
@@ -35,4 +38,10 @@ struct Epilogue<'a, T> {
     relu: bool,
     /// Keeps the output where positive, zero elsewhere.
     mask: Option<&'a [T]>,
+}
+
+impl<T> Default for Epilogue<'_, T> {
+    fn default() -> Self {
+        Self { residual: None, relu: false, mask: None }
+    }
 }

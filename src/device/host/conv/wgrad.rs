@@ -9,7 +9,7 @@ use super::{ConvShape, TASKS};
 use crate::Result;
 use crate::device::host::convert::widen;
 use crate::device::host::kernel::{Kernel, Segment, Tile, choose};
-use crate::device::host::scratch;
+use crate::device::host::scratch::{self, ScratchBytes};
 use crate::element::{Element, Real};
 
 /// Bytes of gradient that a task accumulates: they shall stay in the second-level cache.
@@ -36,7 +36,7 @@ pub fn wgrad<T: Element>(shape: &ConvShape, x: &[T], dy: &[T], accumulate: bool,
         return Ok(());
     }
     let plan = Plan::<T>::new(shape);
-    let (chunks, groups) = (shape.k.div_ceil(plan.filters), shape.n.div_ceil(plan.images));
+    let (chunks, groups) = plan.tasks();
     scratch::for_call(|scratch| {
         let partials: &mut [T::Real] = scratch.slice(chunks * groups * plan.partial_len());
         partials.par_chunks_exact_mut(plan.partial_len()).enumerate().for_each(|(task, partial)| {
@@ -54,6 +54,16 @@ pub fn wgrad<T: Element>(shape: &ConvShape, x: &[T], dy: &[T], accumulate: bool,
         });
     });
     Ok(())
+}
+
+/// The working memory of [`wgrad`].
+pub(in crate::device) fn wgrad_scratch<T: Element>(shape: &ConvShape) -> ScratchBytes {
+    if shape.n == 0 {
+        return ScratchBytes::default();
+    }
+    let plan = Plan::<T>::new(shape);
+    let (chunks, groups) = plan.tasks();
+    ScratchBytes::of::<T::Real>(chunks * groups * plan.partial_len(), plan.copy_len() + plan.gradient_len())
 }
 
 /// A filter gradient laid out for the kernel: vectors run along a filter row, points along the filters.
@@ -103,6 +113,21 @@ impl<'a, T: Element> Plan<'a, T> {
         }
     }
 
+    /// Into how many chunks of filters and groups of images the work is cut.
+    fn tasks(&self) -> (usize, usize) {
+        (self.shape.k.div_ceil(self.filters), self.shape.n.div_ceil(self.images))
+    }
+
+    /// Elements of a band's copy; the last vector of a filter row may reach beyond it.
+    fn copy_len(&self) -> usize {
+        scratch::aligned::<T::Real>(self.padded.len() + self.kernel.lanes)
+    }
+
+    /// Elements of the gradient of a band.
+    fn gradient_len(&self) -> usize {
+        self.padded.pixels() * self.filters_padded
+    }
+
     /// Elements of a task's sums, `[filter row, panel, filter, lane]`.
     fn partial_len(&self) -> usize {
         self.shape.r * self.panels * self.filters_padded * self.kernel.lanes
@@ -111,13 +136,11 @@ impl<'a, T: Element> Plan<'a, T> {
     fn task(&self, filters: Range<usize>, images: Range<usize>, x: &[T], dy: &[T], partial: &mut [T::Real]) {
         let Kernel { lanes, points, run, .. } = *self.kernel;
         let offsets: Vec<usize> = (0..self.filters_padded).collect();
-        // The last vector of a filter row may reach beyond the copy.
-        let copy_len = scratch::aligned::<T::Real>(self.padded.len() + lanes);
-        let gradient_len = self.padded.pixels() * self.filters_padded;
+        let copy_len = self.copy_len();
         let row_len = self.padded.width * self.shape.c;
         partial.fill(T::Real::ZERO);
         scratch::for_task(|scratch| {
-            let (copy, gradient) = scratch.slice(copy_len + gradient_len).split_at_mut(copy_len);
+            let (copy, gradient) = scratch.slice(copy_len + self.gradient_len()).split_at_mut(copy_len);
             for band in self.padded.bands(images) {
                 self.padded.fill(&band, x, copy);
                 self.fill_gradient(&band, &filters, dy, gradient);

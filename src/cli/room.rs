@@ -1,0 +1,94 @@
+//! Whether there is room for a job: said before anything is allocated, and where there is none, what would fit.
+
+use super::output::note;
+use crate::device::Needs;
+use crate::recipe::rehearsal::largest_batch;
+use crate::{Device, Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// A job as its memory depends on the batch size.
+pub struct Job<'a> {
+    /// What was asked for.
+    pub batch_size: u32,
+    /// Whether it can be another; that of a run that is gone on with cannot.
+    pub adjustable: bool,
+    /// What a batch size needs.
+    pub needs: &'a dyn Fn(u32) -> Result<Needs>,
+}
+
+/// Says what `job` needs on `device`, unless `quiet`, and takes what of it is not tensors.
+///
+/// # Errors
+/// [`Error::Usage`] when it needs more than `most`, [`Error::Device`] when it needs more than is free; those of planning it.
+pub fn make(device: &Device, job: &Job, most: Option<Size>, quiet: bool) -> Result<()> {
+    let needs = (job.needs)(job.batch_size)?;
+    if let Some(most) = most.filter(|most| most.0 < needs.bytes()) {
+        return Err(Error::Usage(format!("the run needs {needs}, and --max-memory allows {most}; {}", remedy(job, most.0))));
+    }
+    device.check_room(&needs, |free| remedy(job, free))?;
+    if !quiet {
+        note(format!("needs {needs} on {}", device.description()));
+    }
+    device.reserve(&needs)
+}
+
+/// What to do when there are only so many bytes.
+fn remedy(job: &Job, bytes: usize) -> String {
+    if !job.adjustable {
+        return "its batch size is given, so free some memory or allow more".to_owned();
+    }
+    match largest_batch(job.batch_size, bytes, job.needs) {
+        Some(batch) => format!("--batch-size {batch} would fit"),
+        None => "no --batch-size would fit, and a narrower network needs less".to_owned(),
+    }
+}
+
+/// An amount of memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+/// Units by their names in lower case; one letter means what memory is sold in.
+const UNITS: [(&str, f64); 9] = [
+    ("mib", 1048576.0),
+    ("gib", 1073741824.0),
+    ("tib", 1099511627776.0),
+    ("m", 1048576.0),
+    ("g", 1073741824.0),
+    ("t", 1099511627776.0),
+    ("mb", 1e6),
+    ("gb", 1e9),
+    ("tb", 1e12),
+];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+        let factor = UNITS.iter().find(|(name, _)| *name == unit.to_ascii_lowercase()).map(|(_, factor)| factor);
+        let number = number.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+        let size = number.zip(factor).map(|(number, factor)| Self((number * factor) as usize));
+        size.ok_or_else(|| "sizes are such as 512MiB, 1.5GiB or 4G".to_owned())
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} MiB", self.0 >> 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        let sizes = ["512MiB", "1.5GiB", "4G", "4 gib", "2GB", "0.5T"].map(|text| text.parse::<Size>().unwrap().0);
+        assert_eq!(sizes, [512 << 20, 1536 << 20, 4 << 30, 4 << 30, 2_000_000_000, 512 << 30]);
+        for wrong in ["", "512", "GiB", "-1G", "4Gb/s", "4KiB", "nanG", "1e400G", "4G4"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a job needs of a device's memory: it is done in name only, everything built and every kind of step taken once.
+//!
+//! A CPU's memory is the program's own too: there what it holds besides counts, where that can be large (images that it has read, checkpoints).
+
+use super::demo::{METHODS, judge, with_method};
+use super::evaluate::evaluate;
+use super::linear_eval::fit_head;
+use super::pretrain::Pretraining;
+use super::saved::saving_bytes;
+use super::settings::{Evaluate, LinearEval, Recipe};
+use super::trained::Encoder;
+use crate::data::Dataset;
+use crate::device::Needs;
+use crate::element::Element;
+use crate::run::checkpoint::Checkpoint;
+use crate::{Device, Result, Tensor};
+
+/// Of [`Training`](super::training::Training).
+///
+/// # Errors
+/// Those of building the run.
+pub fn pretraining<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Needs> {
+    device.needs(|dry| {
+        let images = held(dry, data.images.len())?;
+        let run = Pretraining::<T>::new(dry, recipe, data)?;
+        // The program lets go of them before the first step.
+        drop(images);
+        run.step()?;
+        held(dry, saving_bytes(run.network(), run.optimizer())).map(drop)
+    })
+}
+
+/// Of loading an encoder and fitting a linear head on it.
+///
+/// # Errors
+/// Those of the job.
+pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint, data: &Dataset) -> Result<Needs> {
+    device.needs(|dry| {
+        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
+        let encoder = Encoder::<T>::untrained_for_features(dry, recipe)?;
+        let features = encoder.features(data, |_| Ok(()))?;
+        let settings = one_epoch(&recipe.linear_eval);
+        let head = encoder.new_head(data.classes.len(), settings.batch_size as usize, 0)?;
+        fit_head(dry, &settings, &features, &data.labels, &head, 0, |_, _| Ok(())).map(drop)
+    })
+}
+
+/// Of loading an encoder and a head, and attacking them.
+///
+/// # Errors
+/// Those of the job.
+pub fn evaluation<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint, data: &Dataset) -> Result<Needs> {
+    device.needs(|dry| {
+        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
+        let encoder = Encoder::<T>::untrained(dry, recipe)?;
+        let settings = one_step(&recipe.evaluate);
+        let head = encoder.new_head(data.classes.len(), settings.batch_size as usize, 0)?;
+        evaluate(dry, &settings, encoder.inference(), &head, data, 0, |_| Ok(())).map(drop)
+    })
+}
+
+/// Of the [demonstration](super::demo).
+///
+/// # Errors
+/// Those of the job.
+pub fn demo<T: Element>(device: &Device, recipe: &Recipe, train: &Dataset, test: &Dataset) -> Result<Needs> {
+    let (linear_eval, evaluate) = (one_epoch(&recipe.linear_eval), one_step(&recipe.evaluate));
+    let recipe = Recipe { linear_eval, evaluate, ..recipe.clone() };
+    device.needs(|dry| {
+        let _images = held(dry, train.images.len() + test.images.len())?;
+        METHODS.iter().try_for_each(|&method| {
+            let recipe = with_method(&recipe, method);
+            let run = Pretraining::<T>::new(dry, &recipe, train)?;
+            run.step()?;
+            held(dry, saving_bytes(run.network(), run.optimizer()))?;
+            let encoder = Encoder::new(dry, &recipe, run.network())?;
+            drop(run);
+            judge(dry, &recipe, &encoder, train, test).map(drop)
+        })
+    })
+}
+
+/// A stand-in for bytes in the program's own memory, where that is the device's too.
+fn held(dry: &Device, bytes: usize) -> Result<Option<Tensor<u8>>> {
+    dry.is_host().then(|| Tensor::zeros(dry, [bytes])).transpose()
+}
+
+/// More epochs take no more memory.
+fn one_epoch(settings: &LinearEval) -> LinearEval {
+    LinearEval { epochs: 1, milestones: Vec::new(), ..settings.clone() }
+}
+
+/// More steps take no more memory.
+fn one_step(settings: &Evaluate) -> Evaluate {
+    Evaluate { steps: 1, ..settings.clone() }
+}
+
+/// The largest batch size below `too_large` that needs at most `bytes`, by what each needs. A batch size whose needs cannot be told does not fit.
+pub fn largest_batch(too_large: u32, bytes: usize, needs: impl Fn(u32) -> Result<Needs>) -> Option<u32> {
+    let has_room = |batch| needs(batch).is_ok_and(|needs| needs.bytes() <= bytes);
+    let (mut fits, mut exceeds) = (1, too_large.max(1));
+    while exceeds - fits > 1 {
+        let middle = fits + (exceeds - fits) / 2;
+        *(if has_room(middle) { &mut fits } else { &mut exceeds }) = middle;
+    }
+    (fits < too_large && has_room(fits)).then_some(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    /// 10 bytes an image, and batches of one cannot be trained.
+    fn needs(batch: u32) -> Result<Needs> {
+        let usable = batch > 1;
+        let tensors = 10 * batch as usize;
+        usable.then(|| Needs { tensors, ..Needs::default() }).ok_or_else(|| Error::Usage("too small".to_owned()))
+    }
+
+    #[test]
+    fn the_largest_batch_that_fits_is_found() {
+        for too_large in [3, 64, 1000] {
+            for bytes in (20..10 * too_large as usize).step_by(7) {
+                assert_eq!(largest_batch(too_large, bytes, needs), Some((bytes / 10) as u32), "{bytes} bytes, below {too_large}");
+            }
+            assert_eq!(largest_batch(too_large, 19, needs), None);
+        }
+        assert_eq!(largest_batch(1, 1000, needs), None, "there is no smaller one");
+    }
+}
