@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::device;
+use super::output::note;
 use super::precision::Precision;
 use super::room::{self, Job, Size};
 use crate::data::{Dataset, Source, Split};
@@ -46,6 +47,9 @@ pub struct Common {
     /// Show no progress
     #[arg(long, short)]
     pub quiet: bool,
+    /// Say first what is computed: device, images, hyper-parameters
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub verbose: bool,
 }
 
 /// Where and how to compute.
@@ -54,13 +58,13 @@ pub struct Computing {
     /// Where to compute: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Arithmetic: fp32 (the default), tf32, fp16 or bf16; on a CPU, 16 bits give a GPU's numerics, slowly
+    /// fp32 (the default), tf32, fp16 or bf16; 16 bits are slow on a CPU
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
     precision: Option<Precision>,
     /// CPU threads; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Refuse to start what needs more memory on the device than this, such as 4GiB
+    /// Refuse to start what needs more memory than this, such as 4GiB
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
 }
@@ -130,6 +134,8 @@ pub struct Settings {
     pub json: bool,
     /// Show no progress.
     pub quiet: bool,
+    /// Say first what is computed.
+    verbose: bool,
 }
 
 impl Settings {
@@ -138,7 +144,11 @@ impl Settings {
     /// # Errors
     /// Those of [`Computing::device`].
     pub fn device(&self) -> Result<Device> {
-        self.computing.device()
+        let device = self.computing.device()?;
+        if self.verbose {
+            note(format!("device: {}, {}", device.description(), self.computing.precision().name()));
+        }
+        Ok(device)
     }
 
     /// Says what a job needs on `device`, and refuses what there is no room for.
@@ -154,7 +164,11 @@ impl Settings {
     /// # Errors
     /// Those of [`Source::open`].
     pub fn data(&self, split: Split) -> Result<Dataset> {
-        self.data.open(split, self.limit)
+        let data = self.data.open(split, self.limit)?;
+        if self.verbose {
+            note(format!("data: {}, {} images of the {split} split from {}", data.name, data.len(), self.data));
+        }
+        Ok(data)
     }
 }
 
@@ -177,6 +191,9 @@ impl Common {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             pool.map_err(|error| Error::Usage(format!("--threads {threads} cannot be met ({error}); ask for fewer")))?;
         }
+        if self.verbose {
+            note(recipe.to_toml()?.trim_end());
+        }
         Ok(Settings {
             seed: self.seed.unwrap_or(recipe.train.seed),
             recipe,
@@ -186,6 +203,7 @@ impl Common {
             limit: self.limit.map(NonZeroUsize::get),
             json: self.json,
             quiet: self.quiet,
+            verbose: self.verbose,
         })
     }
 }

@@ -85,6 +85,8 @@ pub fn run(args: Args) -> Result<()> {
     let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
     let (data, evaluation) = (settings.data(Split::Test)?, &settings.recipe.evaluate);
+    let result = out.map(|out| out.join(RESULT));
+    result.iter().try_for_each(|path| atomic::probe(path))?;
     let accuracy = in_precision!(precision, T => measure::<T>(&settings, &checkpoint, &head, &data))?;
     let report = Report {
         schema: 1,
@@ -96,10 +98,10 @@ pub fn run(args: Args) -> Result<()> {
         steps: evaluation.steps,
         accuracy,
     };
-    if let Some(out) = out {
+    if let Some(path) = result {
         let text = serde_json::to_vec_pretty(&report)
             .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); leave out --out")))?;
-        atomic::write(&out.join(RESULT), |file| file.write_all(&text))?;
+        atomic::write(&path, |file| file.write_all(&text))?;
     }
     if settings.json {
         return print_json(&report);

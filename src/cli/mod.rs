@@ -15,7 +15,7 @@ pub mod room;
 pub mod tune;
 pub mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Result;
 
@@ -45,6 +45,23 @@ enum Command {
     Doctor(doctor::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+}
+
+/// The command line of this process; ends it where that is help, or cannot be meant.
+pub fn parse() -> Cli {
+    let mut command = take_negatives(Cli::command());
+    let matches = command.get_matches_mut();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// So that `--batch-size -1` is a wrong value of that flag, and no flag `-1`.
+fn take_negatives(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| match argument.get_action().takes_values() {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        })
+        .mut_subcommands(take_negatives)
 }
 
 /// Does what the command line asks for.

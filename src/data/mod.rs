@@ -33,6 +33,15 @@ pub enum Split {
     Test,
 }
 
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "training",
+            Self::Test => "test",
+        })
+    }
+}
+
 /// Labelled images in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {

@@ -8,7 +8,7 @@ use safetensors::tensor::TensorInfo;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
-use super::atomic;
+use super::{atomic, file};
 use crate::element::Element;
 use crate::{Error, Result};
 
@@ -274,7 +274,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] when the file is missing, empty, truncated, of another format, of a newer schema or of another kind.
     pub fn load(path: &Path, kind: Kind) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        let bytes = file::read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 Error::file(path, "there is no such checkpoint; check the path, or train one with `rocl pretrain`")
             }

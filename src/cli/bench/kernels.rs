@@ -43,8 +43,7 @@ pub struct Args {
     /// Time them at these batch sizes, such as 64,128,256, and sum up by name
     #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with_all = ["batch_size", "cold_cache", "access"])]
     batch_sizes: Vec<u32>,
-    /// Show how kernels access memory, as a GPU would see it, instead of times: sectors, bank conflicts, idle lanes, races; on the CPU, in a
-    /// build with --features access
+    /// Show accesses to memory instead of times (CPU, --features access)
     #[arg(long)]
     access: bool,
 }

@@ -11,7 +11,11 @@ use crate::cli::tune::Tune;
 use crate::recipe::Recipe;
 use crate::recipe::settings::Overrides;
 use crate::{Device, Result};
+use clap::value_parser;
 use serde::Serialize;
+
+/// More runs than this cannot be meant: their times would not fit in memory.
+const MOST_RUNS: i64 = 1_000_000;
 
 /// Which step: a recipe, and what is changed about it.
 #[derive(Debug, clap::Args)]
@@ -59,11 +63,11 @@ pub struct Measuring {
     #[command(flatten)]
     pub tune: Tune,
     /// Samples of each time
-    #[arg(long, value_name = "N", default_value_t = 9)]
-    repeat: usize,
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = value_parser!(u32).range(1..=MOST_RUNS))]
+    repeat: u32,
     /// Runs before the first sample
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    warmup: usize,
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(..=MOST_RUNS))]
+    warmup: u32,
     /// Print the report as JSON, with every sample
     #[arg(long)]
     pub json: bool,
@@ -83,9 +87,9 @@ impl Measuring {
         self.computing.make_room(device, &job, self.json)
     }
 
-    /// At least one sample.
+    /// How often everything is done.
     pub fn repetitions(&self) -> Repetitions {
-        Repetitions { warmup: self.warmup, samples: self.repeat.max(1) }
+        Repetitions { warmup: self.warmup as usize, samples: self.repeat as usize }
     }
 }
 

@@ -74,26 +74,33 @@ pub fn driver() -> Check {
     Check::new("driver", cuda::start().map(|(major, minor)| format!("supports CUDA {major}.{minor}")))
 }
 
-/// A line for each GPU, named as `--device` takes it; none where the driver does not start.
-pub fn gpus() -> Vec<Check> {
+/// A line for each GPU, named as `--device` takes it, with the GPU where it can be used; none where the driver does not start.
+pub fn gpus() -> Vec<(Check, Option<Device>)> {
     if cuda::start().is_err() {
         return Vec::new();
     }
+    let look_at = |gpu: &cuda::Gpu| {
+        let (outcome, device) = match try_out(gpu) {
+            Ok((found, device)) => (Ok(found), Some(device)),
+            Err(error) => (Err(error), None),
+        };
+        (Check::new(format!("cuda:{}", gpu.ordinal), outcome), device)
+    };
     match cuda::gpus() {
-        Ok(gpus) => gpus.iter().map(|gpu| Check::new(format!("cuda:{}", gpu.ordinal), try_out(gpu))).collect(),
-        Err(error) => vec![Check::new("GPUs", Err(error))],
+        Ok(gpus) => gpus.iter().map(look_at).collect(),
+        Err(error) => vec![(Check::new("GPUs", Err(error)), None)],
     }
 }
 
 /// Opens the GPU and has it compute.
-fn try_out(gpu: &cuda::Gpu) -> Result<String> {
+fn try_out(gpu: &cuda::Gpu) -> Result<(String, Device)> {
     let (major, minor) = gpu.compute_capability;
     let found = format!("{}, compute capability {major}.{minor}, {} GiB of memory", gpu.name, gpu.memory >> 30);
     let tried = CudaOptions::from_environment()
         .and_then(|options| Device::cuda_with(CudaOptions { ordinal: gpu.ordinal, ..options }))
-        .and_then(|device| trial::try_out(&device));
+        .and_then(|device| Ok((trial::try_out(&device)?, device)));
     match tried {
-        Ok(count) => Ok(format!("{found}; {count} kinds of work come out as on the CPU")),
+        Ok((count, device)) => Ok((format!("{found}; {count} kinds of work come out as on the CPU"), device)),
         Err(reason) => Err(Error::Device(format!("{found}: {reason}"))),
     }
 }
