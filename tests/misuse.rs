@@ -61,7 +61,12 @@ fn fixtures() -> TempDir {
 /// The program in `folder`; arguments are separated by spaces.
 fn command(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(common::program());
-    command.args(arguments.split_whitespace()).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -118,7 +123,8 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --epsilon 8/0", 2, "`8/0` is not a number"),
     ("E --steps 0", 2, "evaluate.steps is 0, but must be at least 1"),
     ("bench step --repeat 0", 2, "1..=1000000"),
-    ("bench step --repeat 18446744073709551615", 2, "1..=1000000"),
+    ("bench step --repeat 4000000000", 2, "1..=1000000"),
+    ("bench step --repeat 18446744073709551615", 2, "too large"),
     ("bench step --warmup -1", 2, "--warmup"),
     ("bench compare report.json report.json --tolerance -1", 2, "--tolerance is -1, but must be a fraction"),
     ("bench compare report.json report.json --tolerance nan", 2, "--tolerance is NaN, but must be a fraction"),
@@ -133,7 +139,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("P --recipe broken.toml", 2, "is not valid TOML"),
     ("P --recipe no-schema.toml", 2, "add the line schema = 1 at the top"),
     ("P --recipe noise", 1, "cannot be read as a recipe (it is not text in UTF-8)"),
-    ("P --recipe papre", 2, "there is no recipe `papre`; did you mean paper? Presets are reference@1"),
+    ("P --recipe papre", 2, "there is no recipe `papre`; did you mean paper@1? Presets are reference@1"),
     ("P --recipe zzzzzz", 2, "there is no recipe `zzzzzz`; presets are reference@1"),
     ("E --recipe zzzzzz", 2, "presets are"),
     ("bench step --recipe zzzzzz", 2, "presets are"),
@@ -186,7 +192,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("bench compare nowhere nowhere", 1, "give a report of `rocl bench --json`"),
     ("bench compare empty empty", 1, "empty: is not JSON"),
     ("bench compare report.json report.json", 1, "is not a report of `rocl bench --json`"),
-    ("bench kernels --width 2 --batch-size 2 --only zzz", 2, "no call of the step is like zzz"),
+    ("bench kernels --width 2 --batch-size 2 --device cpu --json --only zzz", 2, "no call of the step is like zzz"),
 ];
 
 /// Only where devices are files.
@@ -211,7 +217,8 @@ fn spelt(case: &str) -> String {
     // A flag of the job gives way to the same flag of the case.
     let job = |words: &str| {
         let mut job = format!("{words} {TOY}");
-        for (flag, value) in [("--recipe", "demo"), ("--batch-size", "4"), ("--epochs", "1"), ("--width", "2"), ("--out", "new")] {
+        for (flag, value) in [("--recipe", "demo"), ("--batch-size", "4"), ("--epochs", "1"), ("--width", "2"), ("--out", "new")]
+        {
             if rest.split(' ').any(|word| word == flag) {
                 job = job.replace(&format!(" {flag} {value}"), "");
             }
@@ -252,9 +259,44 @@ fn surroundings_do_not_matter() {
     let evaluate = spelt("E --steps 1").replace("--quiet", "").replace(" --out new", "");
     for (redirected, code) in [("2>&-", 0), (">&- 2>&-", 0), ("| true", 0), ("2>&1 | true", 0), ("</dev/null", 0), ("<&-", 0)] {
         let script = format!("LANG=C TERM=dumb '{}' {evaluate} {redirected}", program.display());
-        let Output { status, stderr, .. } =
-            Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        let Output { status, stderr, .. } = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
         let stderr = String::from_utf8(stderr).unwrap();
         assert!(status.code() == Some(code) && !stderr.contains("panicked"), "{script}: {status} {stderr}");
     }
+}
+
+/// A limit on the size of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = spelt("P --width 8").replace("--width 2 ", "");
+    let script = format!("trap '' XFSZ; ulimit -f 64; '{}' {train}", common::program().display());
+    let Output { status, stderr, .. } = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: new/checkpoint.safetensors: cannot be written (File too large"), "{stderr}");
+    let left: Vec<_> = fs::read_dir(folder.path().join("new")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["metrics.jsonl"], "the log is kept, half a checkpoint is not");
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_leaves_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(folder.path(), &spelt("P --epochs 100000")).spawn().unwrap();
+    let log = folder.path().join("new/metrics.jsonl");
+    // The log has a line when the first epoch is over.
+    while fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 2 {
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended before its first epoch did");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
+    assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGTERM) }, 0);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!((status.code(), stdout), (Some(130), Vec::new()), "{stderr}");
+    assert!(stderr.contains("the run is saved in new/checkpoint.safetensors, and --resume goes on"), "{stderr}");
+    let (code, _, stderr) = rocl(folder.path(), &spelt("P --out new --epochs 100001 --resume"));
+    assert!(code == Some(2) && stderr.contains("train.epochs is 100001, not 100000"), "the checkpoint is whole: {stderr}");
 }

@@ -15,8 +15,14 @@ use crate::element::Element;
 use crate::report::table::Table;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  rocl bench step
+  rocl bench step --width 64 --batch-size 64 --json > step.json";
+
 /// Time one training step by phase, against what the device could do
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     subject: Subject,
