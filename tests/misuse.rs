@@ -123,7 +123,6 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --epsilon 8/0", 2, "`8/0` is not a number"),
     ("E --steps 0", 2, "evaluate.steps is 0, but must be at least 1"),
     ("bench step --repeat 0", 2, "1..=1000000"),
-    ("bench step --repeat 4000000000", 2, "1..=1000000"),
     ("bench step --repeat 18446744073709551615", 2, "too large"),
     ("bench step --warmup -1", 2, "--warmup"),
     ("bench compare report.json report.json --tolerance -1", 2, "--tolerance is -1, but must be a fraction"),
