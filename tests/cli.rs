@@ -31,7 +31,7 @@ fn refused(arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    for command in [&[][..], &["demo"], &["pretrain"], &["linear-eval"], &["evaluate"], &["recipe"], &["doctor"]] {
+    for command in [&[][..], &["demo"], &["fetch"], &["pretrain"], &["linear-eval"], &["evaluate"], &["recipe"], &["doctor"]] {
         let (code, stdout, stderr) = output(&[command, &["--help"]].concat());
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(stdout.contains("Examples:"), "{stdout}");

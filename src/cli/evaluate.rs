@@ -5,6 +5,7 @@ use super::output::{print, print_json};
 use super::precision::in_precision;
 use crate::data::{Dataset, Split};
 use crate::element::Element;
+use crate::nn::LINEAR;
 use crate::recipe::evaluate::{Accuracy, evaluate};
 use crate::recipe::settings::{Number, Overrides};
 use crate::recipe::trained::{ENCODER, Encoder};
@@ -112,6 +113,7 @@ pub fn run(args: Args) -> Result<()> {
 fn measure<T: Element>(settings: &Settings, checkpoint: &Checkpoint, head: &Checkpoint, data: &Dataset) -> Result<Accuracy> {
     let (device, evaluation) = (settings.device()?, &settings.recipe.evaluate);
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
+    has_classes_of(head, data)?;
     let head = encoder.load_head(head, data.classes.len(), evaluation.batch_size as usize)?;
     let mut progress = Progress::new("evaluate", data.len() as u64, settings.quiet);
     let accuracy = evaluate(&device, evaluation, encoder.inference(), &head, data, settings.seed, |images| {
@@ -120,6 +122,19 @@ fn measure<T: Element>(settings: &Settings, checkpoint: &Checkpoint, head: &Chec
     })?;
     progress.finish();
     Ok(accuracy)
+}
+
+/// A head of CIFAR-10 has nothing to say about CIFAR-100.
+fn has_classes_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
+    let (fitted, classes) = (head.get(&format!("{LINEAR}.bias")).map(|bias| bias.shape.clone()), data.classes.len());
+    match fitted.as_deref() {
+        // What else is wrong with it is said where it is loaded.
+        Some(&[fitted]) if fitted != classes => Err(Error::Usage(format!(
+            "the head tells {fitted} classes apart, but {} has {classes}; give the --data that it was fitted on",
+            data.name
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A head says which encoder it was fitted on; one that was imported does not.

@@ -6,6 +6,7 @@ pub mod altered;
 pub mod devices;
 #[path = "../fake_cuda/mod.rs"]
 pub mod fake_cuda;
+pub mod python;
 
 use std::io::Write;
 use std::path::PathBuf;
