@@ -8,6 +8,10 @@ use rand_chacha::ChaCha8Rng;
 const TELLING: [u64; 12] =
     [0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, 0x7fff_ffff_ffff_ffff, u64::MAX];
 
+/// The same in texts, with what is no number.
+const TELLING_TEXTS: [&str; 12] =
+    ["0", "-1", "1", "255", "256", "65536", "4294967296", "18446744073709551615", "1e999", "-0.0", "nan", "\"x\""];
+
 /// One to four changes of a seed.
 pub fn mutate(seeds: &[Vec<u8>], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut bytes = seeds.choose(rng).cloned().unwrap_or_default();
@@ -25,7 +29,7 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut ChaCha8Rng) {
     }
     let at = place(bytes.len(), rng);
     let end = at + rng.random_range(0..=(bytes.len() - at).min(64));
-    match rng.random_range(0..9) {
+    match rng.random_range(0..10) {
         0 => bytes[at] ^= 1 << rng.random_range(0..8),
         1 => bytes[at] = rng.random(),
         2 => number(&mut bytes[at..], rng),
@@ -46,6 +50,7 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], rng: &mut ChaCha8Rng) {
             let piece = &other[from..(from + 256).min(other.len())];
             drop(bytes.splice(at..end, piece.iter().copied()));
         }
+        8 => text(bytes, at, rng),
         _ => {
             let to = place(bytes.len(), rng);
             bytes.swap(at, to);
@@ -74,4 +79,12 @@ fn number(bytes: &mut [u8], rng: &mut ChaCha8Rng) {
     if rng.random() {
         bytes[..width].reverse();
     }
+}
+
+/// Replaces the first number behind `at` that is written in digits.
+fn text(bytes: &mut Vec<u8>, at: usize, rng: &mut ChaCha8Rng) {
+    let Some(start) = bytes[at..].iter().position(u8::is_ascii_digit).map(|found| at + found) else { return };
+    let end = bytes[start..].iter().position(|byte| !byte.is_ascii_digit()).map_or(bytes.len(), |found| start + found);
+    let other = TELLING_TEXTS.choose(rng).copied().unwrap_or_default();
+    drop(bytes.splice(start..end, other.bytes()));
 }

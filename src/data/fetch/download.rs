@@ -34,6 +34,7 @@ pub(super) fn download(url: &str, part: &Path, patience: Duration, mut progress:
     let answer = Answer { messages: ask(url, done), patience };
     let head = answer.head()?;
     match head.status {
+        200 if done == 0 => {}
         200 => done = restart(&mut file).map_err(disk)?,
         206 if head.start == Some(done) => {}
         206 => {

@@ -83,5 +83,7 @@ fn check_size(width: usize, height: usize) -> Result<(), String> {
 }
 
 fn damaged(why: impl std::fmt::Display) -> String {
-    format!("cannot be decoded ({why}); replace it, or leave it out")
+    let why = why.to_string();
+    // A decoder's reason may have several lines, of which the first says what it is.
+    format!("cannot be decoded ({}); replace it, or leave it out", why.lines().next().unwrap_or_default())
 }

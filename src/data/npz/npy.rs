@@ -80,8 +80,9 @@ fn parse(text: &str) -> Option<Header> {
     }
 }
 
+/// A string of plain characters, since it may come to be shown.
 fn string(text: &str) -> Option<(&str, &str)> {
-    text.strip_prefix('\'')?.split_once('\'')
+    text.strip_prefix('\'')?.split_once('\'').filter(|(value, _)| value.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
 fn truth(text: &str) -> Option<(bool, &str)> {
@@ -126,6 +127,7 @@ mod tests {
             "{'descr': '|u1' 'fortran_order': False, 'shape': (1,)}",
             "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), 'more': 1}",
             "{'descr': '|u1', 'fortran_order': False, 'shape': (1,)} 1",
+            "{'descr': '\u{1b}[31m', 'fortran_order': False, 'shape': (1,)}",
         ];
         for text in wrong {
             assert_eq!(parse(text), None, "{text}");
