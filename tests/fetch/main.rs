@@ -12,8 +12,11 @@ use formats::{cifar_binary, put};
 use rocl::data::cifar::Cifar;
 use rocl::data::fetch::{Archive, Fetched, Options, Sha256Sum, fetch};
 use server::{Reply, Server, with_ranges};
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -79,11 +82,17 @@ impl Room {
 
     /// Exit code, standard output, standard error of `rocl fetch cifar10` into the folder.
     fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.run_behind(None, arguments)
+    }
+
+    /// The same, with an environment that names a proxy.
+    fn run_behind(&self, proxy: Option<&str>, arguments: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(common::program());
         command.args(["fetch", "cifar10", "--data", self.data().to_str().unwrap()]).args(arguments).stdin(Stdio::null());
         for proxy in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
             command.env_remove(proxy).env_remove(proxy.to_lowercase());
         }
+        command.envs(proxy.map(|proxy| ("HTTPS_PROXY", proxy)));
         let output = command.output().unwrap();
         let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert!(!stderr.contains("panicked"), "{stderr}");
@@ -237,8 +246,28 @@ fn what_the_network_does_is_said_with_the_way_around() {
         let server = Server::start(move |_| Reply::new(status, b"sorry"));
         room.refused(&["--url", &server.url("/file")], 1, expected);
     }
+    assert_eq!(room.files(), [""; 0], "where nothing came, nothing is left");
     room.refused(&["--url", "no address"], 1, "no address: it cannot be downloaded (");
     room.refused(&["--url", "ftp://127.0.0.1/file"], 1, "it cannot be downloaded (");
+}
+
+/// No host of that name exists (RFC 2606), so only a proxy can know it.
+#[test]
+fn a_proxy_of_the_environment_is_asked() {
+    let room = Room::new();
+    let server = Server::start(|_| Reply::new("403 Forbidden", b""));
+    let (code, _, stderr) = room.run_behind(Some(&server.url("")), &["--url", "http://host.invalid/file"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(server.requests()[0].path.contains("host.invalid"), "{:?}", server.requests());
+    assert!(stderr.contains("http://host.invalid/file: it cannot be downloaded ("), "{stderr}");
+}
+
+#[test]
+fn what_is_no_tls_is_not_taken_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/file", listener.local_addr().unwrap());
+    thread::spawn(move || listener.accept().unwrap().0.write_all(b"plainly not\r\n\r\n"));
+    Room::new().refused(&["--url", &url], 1, "it cannot be downloaded (");
 }
 
 #[test]

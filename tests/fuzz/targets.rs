@@ -107,7 +107,7 @@ fn downloaded_archives() {
         }
         fetched
     });
-    fuzz("tar", &[tar.clone()], |bytes| unpack(&gzip(bytes)));
+    fuzz("tar", std::slice::from_ref(&tar), |bytes| unpack(&gzip(bytes)));
     fuzz("tar-gz", &[gzip(&tar)], unpack);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Problem, Progress};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -29,24 +29,23 @@ struct Head {
 /// Downloads `url` to the file at `part`, going on behind what is there, if the server can do that.
 pub(super) fn download(url: &str, part: &Path, patience: Duration, mut progress: impl FnMut(Progress)) -> Result<(), Problem> {
     let disk = |error| Problem::Disk(part.to_owned(), error);
-    let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(part).map_err(disk)?;
-    let mut done = file.seek(SeekFrom::End(0)).map_err(disk)?;
-    let answer = Answer { messages: ask(url, done), patience };
+    let there = std::fs::metadata(part).map_or(0, |part| part.len());
+    let answer = Answer { messages: ask(url, there), patience };
     let head = answer.head()?;
-    match head.status {
-        200 if done == 0 => {}
-        200 => done = restart(&mut file).map_err(disk)?,
-        206 if head.start == Some(done) => {}
+    let from = match head.status {
+        200 => 0,
+        206 if head.start == Some(there) => there,
         206 => {
-            restart(&mut file).map_err(disk)?;
+            open(part, 0).map_err(disk)?;
             return Err(Problem::Network("the server sent another part of the file than it was asked for".to_owned()));
         }
         // Nothing lies behind what is there: it is whole, or of another file, as its sum will tell.
-        416 if done > 0 => return Ok(()),
+        416 if there > 0 => return Ok(()),
         404 | 410 => return Err(Problem::Network(format!("the server has no such file (HTTP {})", head.status))),
         status => return Err(Problem::Network(format!("the server does not give the file (HTTP {status})"))),
-    }
-    let total = head.length.map(|length| done + length);
+    };
+    let mut file = open(part, from).map_err(disk)?;
+    let (mut done, total) = (from, head.length.map(|length| from + length));
     loop {
         progress(Progress { done, total });
         match answer.next() {
@@ -61,11 +60,13 @@ pub(super) fn download(url: &str, part: &Path, patience: Duration, mut progress:
     }
 }
 
-/// Throws away what is there.
-fn restart(file: &mut File) -> std::io::Result<u64> {
-    file.set_len(0)?;
-    file.rewind()?;
-    Ok(0)
+/// Opens a file to write behind its first `keep` bytes.
+fn open(path: &Path, keep: u64) -> std::io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    if file.metadata()?.len() > keep {
+        file.set_len(keep)?;
+    }
+    Ok(file)
 }
 
 fn cut(done: u64, total: Option<u64>, why: &str) -> Problem {
