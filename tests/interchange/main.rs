@@ -23,7 +23,7 @@ use rocl::run::checkpoint::{Checkpoint, Kind};
 use rocl::{Device, Tensor};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// PyTorch and this engine are each about 1e-7 from the exact value, at any depth of these networks.
