@@ -85,7 +85,7 @@ pub fn run(args: Args) -> Result<()> {
     print(format!("{found}\n\nNext: rocl pretrain --data {} --recipe cifar-small --out run", folder.display()))
 }
 
-/// `CIFAR-10 in data/cifar-10-batches-bin: 50000 images to train on, 10000 to test on`. Reads all of it, so that what is damaged is found now.
+/// `cifar-10 in data/cifar-10-batches-bin: 50000 images to train on, 10000 to test on`. Reads all of it, so that what is damaged is found now.
 fn describe(folder: &Path) -> Result<String> {
     let source = Source::Path(folder.to_owned());
     let (train, test) = (source.open(Split::Train, None)?, source.open(Split::Test, None)?);
