@@ -31,7 +31,7 @@ fn refused(arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    for command in [&[][..], &["demo"], &["pretrain"], &["linear-eval"], &["evaluate"], &["recipe"], &["doctor"]] {
+    for command in [&[][..], &["demo"], &["fetch"], &["pretrain"], &["linear-eval"], &["evaluate"], &["recipe"], &["doctor"]] {
         let (code, stdout, stderr) = output(&[command, &["--help"]].concat());
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(stdout.contains("Examples:"), "{stdout}");
@@ -66,6 +66,8 @@ fn misuse_of_recipes_is_explained() {
     refused(&["pretrain", "--epochs", "0"], 2, "train.epochs is 0, but must be at least 1");
     refused(&["demo", "--width", "0"], 2, "network.width is 0, but must be at least 1");
     refused(&["pretrain", "--recipe", "reference", "--batch-size", "300"], 2, "attack.group is 256");
+    // What is quoted gives the terminal no orders.
+    refused(&["pretrain", "--recipe", "\u{1b}[31mred"], 2, "there is no recipe `\\u{1b}[31mred`");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, "schema = 1\nname = 'mine'\n[attack]\nepsilom = 1\n").unwrap();

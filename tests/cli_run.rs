@@ -225,7 +225,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
 fn unusable_files_and_devices_are_explained() {
     let folder = TempDir::new().unwrap();
     let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
-    refused(&pretrain(&recipe, &out, &["--data", "nowhere"]), 1, "nowhere: there is no such folder");
+    refused(&pretrain(&recipe, &out, &["--data", "nowhere"]), 1, "nowhere: there is no such file or folder");
     let too_few = ["pretrain", "--recipe", &recipe, "--out", &out, "--limit", "8", "--device", "cpu"];
     refused(&too_few, 2, "the 8 training images do not fill one batch of 128; lower --batch-size to at most 8");
     let crowd = ["pretrain", "--recipe", &recipe, "--out", &out, "--threads", "1000000"];
@@ -307,6 +307,34 @@ fn cifar_binaries_are_trained_on() {
     let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &path(Path::new(&out), "head.safetensors")];
     let report: Value = serde_json::from_str(&succeeds(&[&evaluate[..], &flags].concat())).unwrap();
     assert_eq!((number(&report, "n"), &report["data"]), (40.0, &Value::from("cifar-10")));
+}
+
+#[test]
+fn a_hundred_classes_are_told_apart() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
+    let hundred = folder.path().join("cifar-100-binary");
+    std::fs::create_dir_all(&hundred).unwrap();
+    for (name, labels) in [("train.bin", 0..100_u8), ("test.bin", 60..100)] {
+        // A coarse label, the fine one, and pixels.
+        let records = labels.flat_map(|label| [vec![label / 5, label], vec![label; 3072]].concat());
+        std::fs::write(hundred.join(name), records.collect::<Vec<u8>>()).unwrap();
+    }
+    let flags = ["--batch-size", "16", "--device", "cpu", "--quiet"];
+    let data = ["--data", hundred.to_str().unwrap()];
+    succeeds(&[&["pretrain", "--recipe", &recipe, "--out", &out], &data[..], &flags].concat());
+    let checkpoint = path(Path::new(&out), "checkpoint.safetensors");
+    let report = json(&[&["linear-eval", "--checkpoint", &checkpoint], &data[..], &flags].concat());
+    assert_eq!(number(&report, "n"), 100.0);
+    let head = path(Path::new(&out), "head.safetensors");
+    let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &head];
+    let report = json(&[&evaluate, &data[..], &flags].concat());
+    assert_eq!((number(&report, "n"), &report["data"]), (40.0, &Value::from("cifar-100")));
+    // Ten classes are others.
+    let ten = cifar(folder.path());
+    let elsewhere = ["--data", ten.to_str().unwrap()];
+    let expected = "the head tells 100 classes apart, but cifar-10 has 10; give the --data that it was fitted on";
+    refused(&[&evaluate, &elsewhere[..], &flags].concat(), 2, expected);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn fusions_are_listed() {
 fn data_are_opened() {
     let (code, stdout, _) = rocl("", &["doctor", "--data", "/nonexistent/images"]);
     assert_eq!(code, 0);
-    assert!(stdout.contains("no  data") && stdout.contains("there is no such folder"), "{stdout}");
+    assert!(stdout.contains("no  data") && stdout.contains("there is no such file or folder"), "{stdout}");
 }
 
 /// The shortest training there is.

@@ -19,7 +19,7 @@ const MOST_THREADS: usize = 1024;
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// `textures` (built in, the default), or the folder of CIFAR-10's binary files
+    /// `textures` (built in, the default), or a path: see `rocl fetch --help`
     #[arg(long, value_name = "DATA")]
     pub data: Option<Source>,
     /// Folder for all results
@@ -196,7 +196,7 @@ impl Common {
 /// [`Error::Usage`] when `--data` was left out and the checkpoint is of other data.
 pub fn data_is_known(common: &Common, checkpoint: &Checkpoint) -> Result<()> {
     let trained_on = &checkpoint.meta.data;
-    if common.data.is_none() && !trained_on.starts_with("textures") {
+    if common.data.is_none() && trained_on.split(',').next() != Some("textures") {
         return Err(Error::Usage(format!("the encoder was trained on {trained_on}; say with --data which images to use now")));
     }
     Ok(())

@@ -6,6 +6,7 @@ use super::precision::in_precision;
 use super::room::Job;
 use crate::data::{Dataset, Split};
 use crate::element::Element;
+use crate::nn::LINEAR;
 use crate::recipe::evaluate::{Accuracy, evaluate};
 use crate::recipe::rehearsal;
 use crate::recipe::settings::{Number, Overrides};
@@ -119,6 +120,7 @@ fn measure<T: Element>(settings: &Settings, checkpoint: &Checkpoint, head: &Chec
     };
     settings.make_room(&device, &Job { batch_size: evaluation.batch_size, adjustable: true, needs: &needs })?;
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
+    has_classes_of(head, data)?;
     let head = encoder.load_head(head, data.classes.len(), evaluation.batch_size as usize)?;
     let mut progress = Progress::new("evaluate", data.len() as u64, settings.quiet);
     let accuracy = evaluate(&device, evaluation, encoder.inference(), &head, data, settings.seed, |images| {
@@ -127,6 +129,19 @@ fn measure<T: Element>(settings: &Settings, checkpoint: &Checkpoint, head: &Chec
     })?;
     progress.finish();
     Ok(accuracy)
+}
+
+/// A head of CIFAR-10 has nothing to say about CIFAR-100.
+fn has_classes_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
+    let (fitted, classes) = (head.get(&format!("{LINEAR}.bias")).map(|bias| bias.shape.clone()), data.classes.len());
+    match fitted.as_deref() {
+        // What else is wrong with it is said where it is loaded.
+        Some(&[fitted]) if fitted != classes => Err(Error::Usage(format!(
+            "the head tells {fitted} classes apart, but {} has {classes}; give the --data that it was fitted on",
+            data.name
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A head says which encoder it was fitted on; one that was imported does not.

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
-  rocl pretrain --data cifar-10 --recipe cifar-small --out run
+  rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
   rocl pretrain --recipe demo --method simclr --limit 4000 --out run
-  rocl pretrain --data cifar-10 --out run --resume";
+  rocl pretrain --data data/cifar-10-batches-bin --out run --resume";
 
 /// Train an encoder without labels
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,7 @@ mod engine;
 mod import;
 
 use common::altered::Altered;
+use common::python::Python;
 use common::root;
 use engine::{Outputs, outputs, rewritten, test_images, trained, trained_head};
 use rocl::data::Dataset;
@@ -28,23 +29,7 @@ use std::process::{Command, Output};
 /// PyTorch and this engine are each about 1e-7 from the exact value, at any depth of these networks.
 const TOLERANCE: f64 = 1e-5;
 
-/// A Python that has `packages`.
-struct Python(PathBuf);
-
 impl Python {
-    /// Says that the test is skipped where there is none. One that was asked for has to do.
-    fn with(packages: &str) -> Option<Self> {
-        let asked = std::env::var_os("ROCL_PYTHON").map(PathBuf::from);
-        let python = asked.clone().unwrap_or_else(|| root().join("target/venv/bin/python"));
-        let output = Command::new(&python).arg("-c").arg(format!("import {packages}")).output();
-        if output.as_ref().is_ok_and(|output| output.status.success()) {
-            return Some(Self(python));
-        }
-        assert!(asked.is_none(), "ROCL_PYTHON is {}, which has no {packages}: {output:?}", python.display());
-        common::skipped(format!("no Python with {packages}; set ROCL_PYTHON to one, or see tools/README.md"));
-        None
-    }
-
     fn run(&self, script: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(&self.0);
         command
