@@ -17,7 +17,7 @@ impl Python {
             return Some(Self(python));
         }
         assert!(asked.is_none(), "ROCL_PYTHON is {}, which has no {packages}: {output:?}", python.display());
-        skipped(&format!("no Python with {packages}; set ROCL_PYTHON to one, or see tools/README.md"));
+        skipped(format!("no Python with {packages}; set ROCL_PYTHON to one, or see tools/README.md"));
         None
     }
 }
