@@ -27,8 +27,12 @@ struct Rivalry<R> {
 impl<R: Real> WorstOf<R> {
     /// For batches of up to `max_batch` images of 32×32. A single attack is carried out and not judged; none leave images as they are.
     pub fn new(device: &Device, max_batch: usize, attacks: Vec<Box<dyn Attack<R>>>) -> Result<Self> {
-        let outcome =
-            || Ok::<_, crate::Error>(Outcome { loss: Tensor::zeros(device, [max_batch])?, correct: Tensor::zeros(device, [max_batch])? });
+        let outcome = || {
+            Ok::<_, crate::Error>(Outcome {
+                loss: Tensor::zeros(device, [max_batch])?,
+                correct: Tensor::zeros(device, [max_batch])?,
+            })
+        };
         let rivalry = || {
             let candidate = Tensor::zeros(device, [max_batch, 32, 32, 3])?;
             Ok::<_, crate::Error>(Rivalry { candidate, outcome: outcome()?, worst: outcome()? })

@@ -4,7 +4,7 @@ use super::linear_eval::{Batch, Batches};
 use super::settings::{Evaluate, NamedAttack};
 use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, Pgd, RandomStart, WorstOf};
 use crate::data::Dataset;
-use crate::element::Element;
+use crate::element::{Element, Real};
 use crate::nn::{Classifier, Inference};
 use crate::ops::PgdStep;
 use crate::{Device, Result, Tensor};
@@ -71,6 +71,18 @@ pub struct Evaluation<'a, T: Element> {
     room: Room<T>,
 }
 
+/// A batch of adversaries.
+pub struct Crafted<'a, R> {
+    /// The place of their attack in the list.
+    pub attack: usize,
+    /// Which images of the data set they are of.
+    pub batch: Batch,
+    /// `[batch, 32, 32, 3]`; those behind the valid ones only fill it.
+    pub images: &'a Tensor<R>,
+    /// `[batch]`
+    pub labels: &'a Tensor<i32>,
+}
+
 /// What an evaluation allocates.
 struct Room<T: Element> {
     batches: Batches,
@@ -104,17 +116,11 @@ impl<T: Element> Room<T> {
 }
 
 /// The attack of that name, ready for batches of `batch` images. What it does depends on the seed and on the batch's number, which `clock` has, but not on other attacks.
-fn arm<T: crate::element::Real>(
-    device: &Device,
-    attack: &NamedAttack,
-    batch: usize,
-    seed: u64,
-    clock: &Tensor<i64>,
-) -> Result<WorstOf<T>> {
+fn arm<R: Real>(device: &Device, attack: &NamedAttack, batch: usize, seed: u64, clock: &Tensor<i64>) -> Result<WorstOf<R>> {
     let step = PgdStep::new(attack.norm, attack.step_size.value(), attack.epsilon.value());
     let start = attack.random_start.then(|| RandomStart { seed, stream: ATTACK_STREAM, clock: clock.clone() });
     let pgd = Pgd::new(device, batch, step, attack.steps.unwrap_or(1) as usize, start)?;
-    let restart = |number| -> Box<dyn Attack<T>> { Box::new(pgd.with_stream(ATTACK_STREAM + number * RESTART_STREAMS)) };
+    let restart = |number| -> Box<dyn Attack<R>> { Box::new(pgd.with_stream(ATTACK_STREAM + number * RESTART_STREAMS)) };
     WorstOf::new(device, batch, (0..attack.restarts).map(restart).collect())
 }
 
@@ -139,11 +145,11 @@ impl<'a, T: Element> Evaluation<'a, T> {
 
     /// Measures all of it; `progress` is told how many images an attack is done with.
     pub fn run(&self, mut progress: impl FnMut(usize) -> Result<()>) -> Result<Right> {
-        self.run_and_show(|_, batch, _| progress(batch.valid))
+        self.run_and_show(|crafted| progress(crafted.batch.valid))
     }
 
-    /// The same; `show` is given every batch of adversaries, `[batch, 32, 32, 3]`, behind the attack's place in the list.
-    pub fn run_and_show(&self, mut show: impl FnMut(usize, Batch, &Tensor<T::Real>) -> Result<()>) -> Result<Right> {
+    /// The same; `show` is given every batch of adversaries.
+    pub fn run_and_show(&self, mut show: impl FnMut(&Crafted<T::Real>) -> Result<()>) -> Result<Right> {
         let Room { batches, clock, buffers, armed, clean, adversarial } = &self.room;
         let mut right = Right { attacked: vec![Vec::new(); armed.len()], ..Right::default() };
         for (index, batch) in batches.iter().enumerate() {
@@ -157,7 +163,7 @@ impl<'a, T: Element> Evaluation<'a, T> {
                 let mut objective = classifier().increasing(attack.loss, clean)?;
                 armed.perturb(clean, &mut objective, adversarial)?;
                 right.attacked[place].extend(judged(adversarial)?);
-                show(place, batch, adversarial)?;
+                show(&Crafted { attack: place, batch, images: adversarial, labels: &labels })?;
             }
         }
         Ok(right)

@@ -89,7 +89,9 @@ impl NamedAttack {
             }
             Some(("start", "random")) => self.random_start = true,
             Some(("start", "image")) => self.random_start = false,
-            Some(("start", other)) => return Err(format!("start={other} is unknown; attacks start at `random` or at the `image`")),
+            Some(("start", other)) => {
+                return Err(format!("start={other} is unknown; attacks start at `random` or at the `image`"));
+            }
             Some(("restarts", count)) => {
                 let restarts = count.parse().ok().filter(|restarts| (1..=MOST_RESTARTS).contains(restarts));
                 self.restarts = restarts.ok_or_else(|| format!("restarts={count} is no count between 1 and {MOST_RESTARTS}"))?;
@@ -168,9 +170,13 @@ impl FromStr for NamedAttack {
         }
         let steps = match method {
             "pgd" => {
-                let count = parts.next().ok_or_else(|| refuse("the number of steps is missing; append one, such as :20".to_owned()))?;
+                let count =
+                    parts.next().ok_or_else(|| refuse("the number of steps is missing; append one, such as :20".to_owned()))?;
                 let steps = count.parse().ok().filter(|steps| (1..=MOST_STEPS).contains(steps));
-                Some(steps.ok_or_else(|| refuse(format!("`{count}` is no number of steps; give one between 1 and {MOST_STEPS}")))?)
+                Some(
+                    steps
+                        .ok_or_else(|| refuse(format!("`{count}` is no number of steps; give one between 1 and {MOST_STEPS}")))?,
+                )
             }
             _ => None,
         };
