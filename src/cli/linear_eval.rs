@@ -3,7 +3,7 @@
 use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::output::{print, print_json};
 use super::precision::in_precision;
-use crate::data::Split;
+use crate::data::validation::Validation;
 use crate::element::Element;
 use crate::recipe::linear_eval::{Fit, fit_head};
 use crate::recipe::settings::Overrides;
@@ -32,6 +32,9 @@ pub struct Args {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
+    /// Leave out a part of the training images, for `rocl evaluate --val`: a fraction, or how many
+    #[arg(long, value_name = "PART")]
+    val: Option<Validation>,
     #[command(flatten)]
     common: Common,
 }
@@ -50,7 +53,7 @@ struct Report {
 /// # Errors
 /// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
 pub fn run(args: Args) -> Result<()> {
-    let Args { checkpoint: path, common, epochs } = args;
+    let Args { checkpoint: path, common, epochs, val } = args;
     let checkpoint = Checkpoint::load(&path, Kind::Pretrain)?;
     data_is_known(&common, &checkpoint)?;
     let mut recipe = recipe_of(&checkpoint)?;
@@ -60,15 +63,15 @@ pub fn run(args: Args) -> Result<()> {
     let overrides = Overrides { linear_epochs: epochs, linear_batch_size: common.batch_size, ..Overrides::default() };
     let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
-    in_precision!(precision, T => fit::<T>(&settings, &checkpoint))
+    in_precision!(precision, T => fit::<T>(&settings, &checkpoint, val))
 }
 
-fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
+fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Validation>) -> Result<()> {
     let path = settings.out.join(HEAD);
     if path.exists() {
         return Err(Error::Usage(format!("{} is there already; choose another --out, or delete it", path.display())));
     }
-    let (device, data) = (settings.device()?, settings.data(Split::Train)?);
+    let (device, data) = (settings.device()?, settings.training_data(val)?);
     atomic::probe(&path)?;
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
     let linear = &settings.recipe.linear_eval;

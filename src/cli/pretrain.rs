@@ -3,7 +3,7 @@
 use super::common::{Common, Settings, recipe_of};
 use super::output::{note, print, print_json};
 use super::precision::in_precision;
-use crate::data::Split;
+use crate::data::validation::Validation;
 use crate::element::Element;
 use crate::recipe::engines::Tuning;
 use crate::recipe::settings::{Method, Overrides, Recipe};
@@ -38,6 +38,9 @@ pub struct Args {
     /// Measure convolution engines at the start and take the fastest (on a GPU, not in fp32); kept for the next run
     #[arg(long)]
     tune: bool,
+    /// Leave out a part of the training images, to validate on: a fraction, or how many
+    #[arg(long, value_name = "PART")]
+    val: Option<Validation>,
     #[command(flatten)]
     common: Common,
 }
@@ -57,7 +60,7 @@ struct Report {
 /// # Errors
 /// [`Error::Usage`] for settings out of range or a folder that holds a run already; those of [`Training::run`].
 pub fn run(args: Args) -> Result<()> {
-    let Args { mut common, method, epochs, width, resume, tune } = args;
+    let Args { mut common, method, epochs, width, resume, tune, val } = args;
     let out = common.out.clone().unwrap_or_else(|| "rocl-run".into());
     let path = out.join(CHECKPOINT);
     let checkpoint = started(&path, resume)?;
@@ -67,12 +70,12 @@ pub fn run(args: Args) -> Result<()> {
         common.computing.resume(checkpoint);
     }
     let settings = common.settle(recipe, out)?;
-    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref(), tune))
+    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref(), tune, val))
 }
 
-fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: bool) -> Result<()> {
+fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: bool, val: Option<Validation>) -> Result<()> {
     let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
-    let (device, data) = (settings.device()?, settings.data(Split::Train)?);
+    let (device, data) = (settings.device()?, settings.training_data(val)?);
     interrupt::install()?;
     let tuning = tune.then(|| Tuning::start::<T>(&device)).transpose()?;
     let mut training = match checkpoint {

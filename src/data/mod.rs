@@ -8,6 +8,7 @@ pub mod cifar;
 pub mod sampling;
 pub mod stream;
 pub mod textures;
+pub mod validation;
 
 use crate::Result;
 use std::convert::Infallible;

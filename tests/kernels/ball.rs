@@ -20,8 +20,8 @@ fn case(seed: u64, reach: f64) -> Case {
     let mut clean = uniform(seed, PIXELS, 0.0, 1.0);
     clean.iter_mut().step_by(20).for_each(|c| *c = 0.0);
     clean.iter_mut().skip(10).step_by(20).for_each(|c| *c = 1.0);
-    let change = uniform(seed + 100, PIXELS, -reach, reach);
-    let x = clean.iter().zip(change).map(|(c, d)| (c + d).clamp(0.0, 1.0)).collect();
+    let change = uniform(seed + 100, PIXELS, -1.0, 1.0);
+    let x = clean.iter().zip(change).map(|(c, d)| (c + reach * d).clamp(0.0, 1.0)).collect();
     let mut gradient = uniform(seed + 200, PIXELS, -1.0, 1.0);
     gradient.iter_mut().step_by(7).for_each(|g| *g = 0.0);
     let rounded = |values: Vec<f64>| values.into_iter().map(|v| f64::from(v as f32)).collect();
@@ -133,8 +133,8 @@ fn distance(norm: Norm, x: &[f64], clean: &[f64]) -> f64 {
 
 fn taken<R: Real>(device: &Device, cases: &[Case], step: &PgdStep<R>) -> Vec<R> {
     let shape = [cases.len(), 32, 32, 3];
-    let [x, gradient, clean] = [|c: &Case| &c.x, |c: &Case| &c.gradient, |c: &Case| &c.clean]
-        .map(|part: fn(&Case) -> &Vec<f64>| upload::<R, 4>(device, shape, &flat(cases, part)));
+    let parts: [fn(&Case) -> &Vec<f64>; 3] = [|case| &case.x, |case| &case.gradient, |case| &case.clean];
+    let [x, gradient, clean] = parts.map(|part| upload::<R, 4>(device, shape, &flat(cases, part)));
     step.take(&x, &gradient, &clean).unwrap();
     x.to_vec().unwrap()
 }
@@ -143,7 +143,7 @@ fn equals_the_oracle<R: Real>(norm: Norm, sizes: [(f64, f64); 4], oracle: fn(&Ca
     let cases = cases();
     for (size, radius) in sizes {
         let step = PgdStep::<R>::new(norm, size, radius);
-        assert!(step.radius.to_f64() <= radius && step.radius.to_f64() > radius * (1.0 - 2e-7));
+        assert!(step.radius.to_f64() <= radius && step.radius.to_f64() >= radius * (1.0 - 2e-7));
         let bits = same_bits_everywhere(|device| taken(device, &cases, &step));
         for (index, (found, case)) in widened(&bits).chunks(PIXELS).zip(&cases).enumerate() {
             let what = format!("{norm:?}, step {size} within {radius}, case {index}");

@@ -71,6 +71,23 @@ impl NamedAttack {
         LOSSES.iter().find(|(_, loss)| *loss == self.loss).map_or("", |(name, _)| name)
     }
 
+    /// For people, such as `PGD-20, L∞ 8/255, step 8/2550`.
+    pub fn title(&self) -> String {
+        let method = self.steps.map_or("FGSM".to_owned(), |steps| format!("PGD-{steps}"));
+        let norm = match self.norm {
+            Norm::Linf => "L∞",
+            Norm::L2 => "L2",
+            Norm::L1 => "L1",
+        };
+        let step = self.steps.map(|_| format!("step {}", self.step_size));
+        let loss = (self.loss != ClassifierLoss::CrossEntropy).then(|| self.loss_name().to_owned());
+        let start = (self.random_start != self.steps.is_some())
+            .then(|| if self.random_start { "random start" } else { "from the image" }.to_owned());
+        let restarts = (self.restarts > 1).then(|| format!("{} restarts", self.restarts));
+        let parts = [Some(format!("{norm} {}", self.epsilon)), step, loss, start, restarts];
+        std::iter::once(method).chain(parts.into_iter().flatten()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Reads one option.
     fn set(&mut self, option: &str) -> Result<(), String> {
         if let Some((_, loss)) = LOSSES.iter().find(|(name, _)| *name == option) {

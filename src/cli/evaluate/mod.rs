@@ -1,0 +1,222 @@
+//! `rocl evaluate`.
+
+mod adversaries;
+mod report;
+mod transfer;
+
+use super::common::{Common, Settings, data_is_known, recipe_of};
+use super::output::{note, print_json};
+use super::precision::in_precision;
+use crate::data::validation::Validation;
+use crate::data::{Dataset, Split};
+use crate::element::Element;
+use crate::recipe::accuracies::Accuracies;
+use crate::recipe::adversaries::Adversaries;
+use crate::recipe::evaluate::{Evaluation, Right};
+use crate::recipe::per_image::PerImage;
+use crate::recipe::settings::{NamedAttack, Number, Overrides};
+use crate::recipe::trained::{ENCODER, Encoder};
+use crate::recipe::training::data_name;
+use crate::run::checkpoint::{Checkpoint, Kind};
+use crate::run::progress::Progress;
+use crate::{Error, Result};
+use report::{Report, Versus};
+use std::path::{Path, PathBuf};
+use transfer::Pair;
+
+/// More seeds, or more attacks, than anybody waits for.
+const MOST_SEEDS: u32 = 1000;
+
+const EXAMPLES: &str = "\
+Attacks are pgd:NORM:EPSILON:STEPS and fgsm:NORM:EPSILON, with NORM linf, l2 or l1; options behind them are :step=NUMBER,
+:start=random or :start=image, :restarts=N, and what is increased, :ce (the default), :margin or :kl. Left out, the step is EPSILON/10
+for linf, 2.5*EPSILON/STEPS for l2 and l1. Without --attack it is the recipe's, the checkpoint's own unless --recipe takes [evaluate] from another.
+
+Examples:
+  rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors
+  rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors \\
+                --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run
+  rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors \\
+                --epsilon 16/255 --json --against other-run/per_image.json";
+
+/// Measure clean accuracy, and accuracy under attacks
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The encoder, from `rocl pretrain`
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// The classifier, from `rocl linear-eval`
+    #[arg(long, value_name = "FILE")]
+    head: PathBuf,
+    /// Attacks, separated by commas, such as pgd:linf:8/255:20,pgd:l2:0.5:20; see below
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["epsilon", "step_size", "steps"])]
+    attack: Vec<NamedAttack>,
+    /// Radius of the L-infinity ball, such as 8/255
+    #[arg(long, value_name = "NUMBER")]
+    epsilon: Option<Number>,
+    /// Step size of the attack, such as 2/255
+    #[arg(long, value_name = "NUMBER")]
+    step_size: Option<Number>,
+    /// Steps of the attack
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Attack with N seeds, from --seed on, and average
+    #[arg(long, value_name = "N")]
+    seeds: Option<u32>,
+    /// Compare image by image with another model, by its per_image.json from --out
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Use training images that `rocl linear-eval --val` held out, not test images: a fraction, or how many
+    #[arg(long, value_name = "PART")]
+    val: Option<Validation>,
+    /// Keep the adversarial images (safetensors)
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    save_adversaries: Option<PathBuf>,
+    /// Attack with the images that --save-adversaries kept, of this model or another
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries"])]
+    adversaries: Option<PathBuf>,
+    /// Attack this model and others, ENCODER:HEAD separated by commas, with the adversaries of each
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries"])]
+    transfer_from: Vec<Pair>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The model that is asked for, and what is to be done to it.
+struct Asked {
+    path: PathBuf,
+    head_path: PathBuf,
+    checkpoint: Checkpoint,
+    head: Checkpoint,
+    attacks: Vec<NamedAttack>,
+    settings: Settings,
+    /// Where results go, if anywhere.
+    out: Option<PathBuf>,
+}
+
+/// Measures the accuracies.
+///
+/// # Errors
+/// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
+pub fn run(args: Args) -> Result<()> {
+    let Args { checkpoint: path, head: head_path, attack, common, epsilon, step_size, steps, .. } = args;
+    let (checkpoint, head) = load(&path, &head_path)?;
+    if args.adversaries.is_none() {
+        data_is_known(&common, &checkpoint)?;
+    }
+    let out = common.out.clone();
+    let mut recipe = recipe_of(&checkpoint)?;
+    if common.recipe.is_some() {
+        recipe.evaluate = common.recipe_or("")?.evaluate;
+    }
+    // The step follows the radius unless it is given too.
+    let step_size = step_size.or(epsilon.map(Number::tenth));
+    let overrides = Overrides { epsilon, step_size, steps, evaluate_batch_size: common.batch_size, ..Overrides::default() };
+    let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
+    let attacks = if attack.is_empty() { vec![NamedAttack::from(&settings.recipe.evaluate)] } else { attack };
+    all_different(&attacks)?;
+    let precision = settings.computing.precision();
+    let asked = Asked { path, head_path, checkpoint, head, attacks, settings, out };
+    if let Some(file) = &args.adversaries {
+        return in_precision!(precision, T => adversaries::run::<T>(&asked, file));
+    }
+    let data = evaluated(&asked, args.val)?;
+    if !args.transfer_from.is_empty() {
+        return in_precision!(precision, T => transfer::run::<T>(&asked, &args.transfer_from, &data));
+    }
+    let seeds = args.seeds.unwrap_or(1);
+    if !(1..=MOST_SEEDS).contains(&seeds) {
+        return Err(Error::Usage(format!("--seeds is {seeds}, but must be at least 1 and at most {MOST_SEEDS}")));
+    }
+    let other = args.against.as_deref().map(PerImage::load).transpose()?;
+    let right = in_precision!(precision, T => measure::<T>(&asked, &data, seeds, args.save_adversaries.as_deref()))?;
+    publish(&asked, &data, &right, other.as_ref())
+}
+
+/// An encoder and the head that was fitted on it.
+fn load(path: &Path, head: &Path) -> Result<(Checkpoint, Checkpoint)> {
+    let checkpoint = Checkpoint::load(path, Kind::Pretrain)?;
+    let head = Checkpoint::load(head, Kind::LinearHead)?;
+    fitted_on(&head, &checkpoint)?;
+    Ok((checkpoint, head))
+}
+
+/// A head says which encoder it was fitted on; one that was imported does not.
+fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> Result<()> {
+    if head.get(ENCODER).is_some() && head.i64(ENCODER, &[1])? != [encoder.digest()] {
+        return Err(Error::Usage(
+            "the head was fitted on another encoder; fit one on this encoder with `rocl linear-eval`".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Results are told apart by the names of their attacks.
+fn all_different(attacks: &[NamedAttack]) -> Result<()> {
+    let again = attacks.iter().enumerate().find(|(place, attack)| attacks[..*place].contains(attack));
+    again.map_or(Ok(()), |(_, attack)| Err(Error::Usage(format!("attack `{attack}` is there twice; leave one out"))))
+}
+
+/// The test images, or those that are held out of training.
+fn evaluated(asked: &Asked, held_out: Option<Validation>) -> Result<Dataset> {
+    let Asked { settings, checkpoint, head, .. } = asked;
+    let Some(validation) = held_out else { return settings.data(Split::Test) };
+    let (rest, data) = validation.split(&settings.data(Split::Train)?)?;
+    let (fitted, expected) = (&head.meta.data, data_name(&rest));
+    if head.get(ENCODER).is_some() && *fitted != expected {
+        return Err(Error::Usage(format!(
+            "the head was fitted on {fitted}, not on {expected}; fit one with `rocl linear-eval --val {validation}`"
+        )));
+    }
+    if checkpoint.meta.data != expected {
+        note(format!("the encoder was trained on {}, which may include the images that are held out", checkpoint.meta.data));
+    }
+    Ok(data)
+}
+
+/// Which images are right, by seed.
+fn measure<T: Element>(asked: &Asked, data: &Dataset, seeds: u32, keep: Option<&Path>) -> Result<Vec<Right>> {
+    let Asked { settings, checkpoint, head, attacks, .. } = asked;
+    let (device, batch) = (settings.device()?, settings.recipe.evaluate.batch_size as usize);
+    let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
+    let head = encoder.load_head(head, data.classes.len(), batch)?;
+    let total = data.len() as u64 * attacks.len() as u64 * u64::from(seeds);
+    let mut progress = Progress::new("evaluate", total, settings.quiet);
+    let mut adversaries = keep.map(|_| Adversaries::of(data, attacks));
+    let mut by_seed = Vec::new();
+    for seed in (0..u64::from(seeds)).map(|i| settings.seed.wrapping_add(i)) {
+        let evaluation = Evaluation::new(&device, encoder.inference(), &head, data, attacks, batch, seed)?;
+        by_seed.push(evaluation.run_and_show(|crafted| {
+            progress.advance(crafted.batch.valid as u64, "");
+            adversaries.as_mut().map_or(Ok(()), |adversaries| adversaries.keep(crafted))
+        })?);
+    }
+    progress.finish();
+    keep.zip(adversaries).map_or(Ok(()), |(path, adversaries)| adversaries.save(path))?;
+    Ok(by_seed)
+}
+
+/// Writes what was measured to files, and prints it.
+fn publish(asked: &Asked, data: &Dataset, right: &[Right], other: Option<&PerImage>) -> Result<()> {
+    let Asked { path, head_path, attacks, settings, out, .. } = asked;
+    let results = PerImage::new(path, data, attacks, &right[0]);
+    let against =
+        other.map(|other| Ok::<_, Error>(Versus { checkpoint: other.checkpoint.clone(), comparisons: results.against(other)? }));
+    let report = Report {
+        schema: report::SCHEMA,
+        checkpoint: path.clone(),
+        head: head_path.clone(),
+        data: data.name.clone(),
+        precision: settings.computing.precision().name(),
+        seed: settings.seed,
+        seeds: right.len(),
+        accuracies: Accuracies::new(attacks, right),
+        against: against.transpose()?,
+    };
+    if let Some(out) = out {
+        report::save(out, &report)?;
+        results.save(out)?;
+    }
+    if settings.json { print_json(&report) } else { report.print(attacks) }
+}
