@@ -85,7 +85,7 @@ fn models_are_compared_and_attack_each_other() {
         model(folder.path(), &recipe, name, &["--seed", seed])
     });
     let [out, other] = ["out", "other"].map(|name| path(folder.path(), name));
-    let attack = ["--attack", "pgd:l2:0.5:2"];
+    let attack = ["--attack", "pgd:l2:0.03:2"];
     let ours = json(&evaluate(&first, &[&attack[..], &["--out", &out]].concat()));
     let per_image = path(Path::new(&out), "per_image.json");
     let beside = [&attack[..], &["--out", &other, "--against", &per_image]].concat();
@@ -99,7 +99,7 @@ fn models_are_compared_and_attack_each_other() {
         assert!((0.0..=1.0).contains(&number(comparison, "p")));
     }
     assert!(succeeds(&evaluate(&second, &beside)).contains("p by McNemar's exact test"));
-    let fewer = ["--limit", "32", "--threads", "2", "--device", "cpu", "--against", &per_image];
+    let fewer = ["--limit", "32", "--quiet", "--device", "cpu", "--against", &per_image];
     let arguments = [&["evaluate", "--checkpoint", &second[0], "--head", &second[1]], &fewer[..]].concat();
     refused(&arguments, 2, "was measured on other images (textures)");
 
@@ -143,4 +143,24 @@ fn what_is_held_out_is_measured_on_and_not_trained_on() {
     refused(&evaluate(&model, &["--val", "8"]), 2, "the head was fitted on textures without 16 held out, 48 images, not on");
     refused(&evaluate(&model, &["--val", "64"]), 2, "--val 64 of 64 training images leaves none to train on");
     refused(&evaluate(&model, &["--val", "2.5"]), 2, "`2.5` is no part of the training images");
+}
+
+#[test]
+fn smoothed_classifiers_are_attacked_plainly_and_through_the_expectation() {
+    let folder = TempDir::new().unwrap();
+    let recipe = recipe(folder.path());
+    let model = model(folder.path(), &recipe, "run", &[]);
+    let attacks = ["--attack", "pgd:linf:2/255:2,pgd:linf:2/255:2:eot,pgd:l2:0.1:2:margin:eot"];
+    let smooth = [&attacks[..], &["--smooth", "3"]].concat();
+    let report = json(&evaluate(&model, &smooth));
+    assert_eq!(number(&report, "smooth"), 3.0);
+    assert!(report["attacks"].as_array().unwrap().iter().all(|found| accuracy(found) <= 100.0));
+    assert_eq!(report, json(&evaluate(&model, &smooth)), "views are drawn by the seed");
+    // Without a budget no attack does anything, through whatever it goes; and views are others than the image.
+    let still = json(&evaluate(&model, &["--attack", "pgd:l2:0:1,pgd:l2:0:1:eot", "--smooth", "3"]));
+    let clean = accuracy(&still["clean"]);
+    assert_eq!([0, 1].map(|attack| accuracy(&still["attacks"][attack])), [clean; 2]);
+    assert!(succeeds(&evaluate(&model, &smooth)).contains("through the expectation"));
+    refused(&evaluate(&model, &attacks), 2, "goes through random views, but there are none; add --smooth N");
+    refused(&evaluate(&model, &["--smooth", "0"]), 2, "--smooth is 0, but must be at least 1");
 }

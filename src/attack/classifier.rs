@@ -63,7 +63,7 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
     /// Another loss instead, of adversaries of `clean` (`[n, 32, 32, 3]`).
     pub fn increasing(self, loss: ClassifierLoss, clean: &Tensor<T::Real>) -> Result<Self> {
         if loss == ClassifierLoss::KlDivergence {
-            let logits = self.head.forward(&self.model.forward(clean)?)?;
+            let logits = self.logits(clean)?;
             self.buffers.reference.rows(0..clean.rows_len())?.copy_from(&logits)?;
         }
         Ok(Self { increased: loss, ..self })
@@ -72,7 +72,7 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
     /// For each image of `x`, `[n]`, whether the classifier gets it right (1) or not (0), after everything launched has finished.
     pub fn correct(&self, x: &Tensor<T::Real>) -> Result<Vec<i32>> {
         let outcome = self.buffers.outcome.rows(x.rows_len())?;
-        self.cross_entropy(&self.head.forward(&self.model.forward(x)?)?, None, &outcome)?;
+        self.cross_entropy(&self.logits(x)?, None, &outcome)?;
         let mut correct = outcome.correct.to_vec()?;
         correct.truncate(self.valid);
         Ok(correct)
@@ -86,6 +86,21 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
     ) -> Result<()> {
         let (loss, correct) = (&outcome.loss, Some(&outcome.correct));
         ops::cross_entropy(logits, &self.labels, self.valid, self.weight(), d_logits, loss, correct, &self.buffers.loss)
+    }
+
+    /// The class scores of `x`, `[n, classes]`, until the next evaluation.
+    pub(super) fn logits(&self, x: &Tensor<T::Real>) -> Result<Tensor<T::Real>> {
+        self.head.forward(&self.model.forward(x)?)
+    }
+
+    /// `[n]`
+    pub(super) fn labels(&self) -> &Tensor<i32> {
+        &self.labels
+    }
+
+    /// Images that count.
+    pub(super) fn valid(&self) -> usize {
+        self.valid
     }
 
     /// Of the mean, which makes it the sum: an image's gradient does not depend on how full its batch is.
@@ -144,7 +159,7 @@ impl<T: Element> Objective<T::Real> for ClassifierObjective<'_, T> {
 
 impl<T: Element> Judge<T::Real> for ClassifierObjective<'_, T> {
     fn judge(&mut self, x: &Tensor<T::Real>, outcome: &Outcome<T::Real>) -> Result<()> {
-        let logits = self.head.forward(&self.model.forward(x)?)?;
+        let logits = self.logits(x)?;
         self.cross_entropy(&logits, None, outcome)?;
         match self.increased {
             ClassifierLoss::CrossEntropy => Ok(()),

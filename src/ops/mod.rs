@@ -34,6 +34,7 @@ mod rows;
 mod scale;
 mod stem;
 mod stem_pgd;
+mod transform;
 
 pub use activation::{activation_backward, bias_activation, bias_gradient};
 pub use augment::augment;
@@ -64,3 +65,4 @@ pub use restart::{Outcome, keep_worse};
 pub use scale::{scale_by_loss_scale, scale_rows};
 pub use stem::{STEM_CHANNELS, stem_filters, stem_filters_backward, stem_images, stem_images_backward};
 pub use stem_pgd::{StemStep, stem_pgd_step};
+pub use transform::{transform_views, transform_views_backward};

@@ -2,7 +2,10 @@
 
 use super::linear_eval::{Batch, Batches};
 use super::settings::{Evaluate, NamedAttack};
-use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, Pgd, RandomStart, WorstOf};
+use crate::attack::{
+    Attack, ClassifierBuffers, ClassifierObjective, Judge, Pgd, RandomStart, SmoothedBuffers, SmoothedObjective, Smoothing,
+    WorstOf,
+};
 use crate::data::Dataset;
 use crate::element::{Element, Real};
 use crate::nn::{Classifier, Inference};
@@ -68,7 +71,32 @@ pub struct Evaluation<'a, T: Element> {
     encoder: &'a Inference<T>,
     head: &'a Classifier<T>,
     attacks: &'a [NamedAttack],
+    smoothing: Option<(Smoothing, SmoothedBuffers<T::Real>)>,
     room: Room<T>,
+}
+
+/// The classifier of a batch.
+enum Subject<'a, T: Element> {
+    Plain(ClassifierObjective<'a, T>),
+    Smoothed(SmoothedObjective<'a, T>),
+}
+
+impl<T: Element> Subject<'_, T> {
+    /// Which of the valid images it gets right.
+    fn right(&self, images: &Tensor<T::Real>) -> Result<impl Iterator<Item = bool> + use<T>> {
+        let correct = match self {
+            Self::Plain(classifier) => classifier.correct(images)?,
+            Self::Smoothed(classifier) => classifier.correct(images)?,
+        };
+        Ok(correct.into_iter().map(|correct| correct == 1))
+    }
+
+    fn as_judge(&mut self) -> &mut dyn Judge<T::Real> {
+        match self {
+            Self::Plain(classifier) => classifier,
+            Self::Smoothed(classifier) => classifier,
+        }
+    }
 }
 
 /// A batch of adversaries.
@@ -140,7 +168,15 @@ impl<'a, T: Element> Evaluation<'a, T> {
     ) -> Result<Self> {
         let batch = batch_size.min(data.len().max(1));
         let room = device.with_room_for(|device| Room::new(device, head, data, attacks, batch, seed))?;
-        Ok(Self { encoder, head, attacks, room })
+        Ok(Self { encoder, head, attacks, smoothing: None, room })
+    }
+
+    /// The same of the classifier that is smoothed by random views; of the attacks, those through the expectation know of it.
+    pub fn smoothed(self, smoothing: Smoothing) -> Result<Self> {
+        let batch = self.room.clean.rows_len();
+        let buffers =
+            self.room.clean.device().with_room_for(|device| SmoothedBuffers::new(device, batch, self.head.classes()))?;
+        Ok(Self { smoothing: Some((smoothing, buffers)), ..self })
     }
 
     /// Measures all of it; `progress` is told how many images an attack is done with.
@@ -156,13 +192,19 @@ impl<'a, T: Element> Evaluation<'a, T> {
             clock.write(&[0, index as i64])?;
             batches.images(batch, clean)?;
             let labels = batches.labels(batch)?;
-            let classifier = || ClassifierObjective::new(self.encoder, self.head, buffers, &labels, batch.valid);
-            let judged = |images| Ok::<_, crate::Error>(classifier().correct(images)?.into_iter().map(|correct| correct == 1));
-            right.clean.extend(judged(clean)?);
+            let plain = || ClassifierObjective::new(self.encoder, self.head, buffers, &labels, batch.valid);
+            let judged_by = |classifier| match &self.smoothing {
+                Some((smoothing, buffers)) => {
+                    Subject::Smoothed(SmoothedObjective::new(classifier, smoothing, buffers, index as u32))
+                }
+                None => Subject::Plain(classifier),
+            };
+            right.clean.extend(judged_by(plain()).right(clean)?);
             for (place, (attack, armed)) in self.attacks.iter().zip(armed).enumerate() {
-                let mut objective = classifier().increasing(attack.loss, clean)?;
-                armed.perturb(clean, &mut objective, adversarial)?;
-                right.attacked[place].extend(judged(adversarial)?);
+                let attacked = plain().increasing(attack.loss, clean)?;
+                let mut attacked = if attack.expectation { judged_by(attacked) } else { Subject::Plain(attacked) };
+                armed.perturb(clean, attacked.as_judge(), adversarial)?;
+                right.attacked[place].extend(judged_by(plain()).right(adversarial)?);
                 show(&Crafted { attack: place, batch, images: adversarial, labels: &labels })?;
             }
         }

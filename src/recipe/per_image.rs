@@ -91,18 +91,31 @@ impl PerImage {
         Ok(loaded)
     }
 
+    /// Makes sure, before anything is measured, that these are results on `data`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when they are on other images.
+    pub fn is_on(&self, data: &Dataset) -> Result<()> {
+        self.expect(&digest(data))
+    }
+
+    fn expect(&self, images: &str) -> Result<()> {
+        if self.images == images {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "{} was measured on other images ({}); measure both models with the same --data, --limit and --val",
+            self.checkpoint.display(),
+            self.data
+        )))
+    }
+
     /// This model beside another, under each attack that both withstood or not; the worst case only where both had the same attacks.
     ///
     /// # Errors
     /// [`Error::Usage`] when they saw different images.
     pub fn against(&self, other: &Self) -> Result<Vec<Comparison>> {
-        if self.images != other.images {
-            return Err(Error::Usage(format!(
-                "{} was measured on other images ({}); measure both models with the same --data, --limit and --val",
-                other.checkpoint.display(),
-                other.data
-            )));
-        }
+        other.expect(&self.images)?;
         let names = |results: &Self| results.right.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let same_attacks = names(self) == names(other);
         let both = self.right.iter().filter(|(name, _)| same_attacks || name != "worst_case").filter_map(|(name, here)| {

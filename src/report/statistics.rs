@@ -19,7 +19,8 @@ pub fn wilson(proportion: f64, n: usize) -> Interval {
     let (n, square) = (n as f64, Z * Z);
     let middle = (proportion + square / (2.0 * n)) / (1.0 + square / n);
     let half = Z / (1.0 + square / n) * (proportion * (1.0 - proportion) / n + square / (4.0 * n * n)).sqrt();
-    Interval { low: 100.0 * (middle - half).max(0.0), high: 100.0 * (middle + half).min(1.0) }
+    // At 0 and 1 one end is the proportion itself, but for rounding.
+    Interval { low: 100.0 * (middle - half).clamp(0.0, proportion), high: 100.0 * (middle + half).clamp(proportion, 1.0) }
 }
 
 /// The mean, and the standard deviation of single values about it (with n − 1); of fewer than two values there is none.

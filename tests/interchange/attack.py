@@ -34,7 +34,7 @@ def main():
     checkpoint, head, data, out, *attacks = sys.argv[1:]
     torch.manual_seed(0)
     network, data = load(checkpoint, head), load_file(data)
-    images, labels = data["images"].permute(0, 3, 1, 2) / 255, data["labels"].long()
+    images, labels = data["images"].permute(0, 3, 1, 2).contiguous() / 255, data["labels"].long()
     right = {}
     for norm, epsilon, step_size, steps in (attack.split(":") for attack in attacks):
         for start in ["image", "random"]:

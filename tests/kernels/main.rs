@@ -34,3 +34,4 @@ mod restart;
 mod scale;
 mod stem;
 mod stem_pgd;
+mod transform;

@@ -7,6 +7,7 @@ mod transfer;
 use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::output::{note, print_json};
 use super::precision::in_precision;
+use crate::attack::Smoothing;
 use crate::data::validation::Validation;
 use crate::data::{Dataset, Split};
 use crate::element::Element;
@@ -24,8 +25,8 @@ use report::{Report, Versus};
 use std::path::{Path, PathBuf};
 use transfer::Pair;
 
-/// More seeds, or more attacks, than anybody waits for.
-const MOST_SEEDS: u32 = 1000;
+/// More seeds, or views, than anybody waits for.
+const MOST: u32 = 1000;
 
 const EXAMPLES: &str = "\
 Attacks are pgd:NORM:EPSILON:STEPS and fgsm:NORM:EPSILON, with NORM linf, l2 or l1; options behind them are :step=NUMBER,
@@ -70,14 +71,17 @@ pub struct Args {
     /// Use training images that `rocl linear-eval --val` held out, not test images: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
+    /// Classify by the mean scores of N random views of each image; `:eot` behind an attack leads it through their expectation
+    #[arg(long, value_name = "N")]
+    smooth: Option<u32>,
     /// Keep the adversarial images (safetensors)
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     save_adversaries: Option<PathBuf>,
     /// Attack with the images that --save-adversaries kept, of this model or another
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries", "smooth"])]
     adversaries: Option<PathBuf>,
     /// Attack this model and others, ENCODER:HEAD separated by commas, with the adversaries of each
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries"])]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries", "smooth"])]
     transfer_from: Vec<Pair>,
     #[command(flatten)]
     common: Common,
@@ -90,6 +94,8 @@ struct Asked {
     checkpoint: Checkpoint,
     head: Checkpoint,
     attacks: Vec<NamedAttack>,
+    /// Views of each image that a smoothed classifier has.
+    smooth: Option<u32>,
     settings: Settings,
     /// Where results go, if anywhere.
     out: Option<PathBuf>,
@@ -116,8 +122,11 @@ pub fn run(args: Args) -> Result<()> {
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
     let attacks = if attack.is_empty() { vec![NamedAttack::from(&settings.recipe.evaluate)] } else { attack };
     all_different(&attacks)?;
+    if let Some(attack) = attacks.iter().find(|attack| attack.expectation && args.smooth.is_none()) {
+        return Err(Error::Usage(format!("attack `{attack}` goes through random views, but there are none; add --smooth N")));
+    }
     let precision = settings.computing.precision();
-    let asked = Asked { path, head_path, checkpoint, head, attacks, settings, out };
+    let asked = Asked { path, head_path, checkpoint, head, attacks, smooth: args.smooth, settings, out };
     if let Some(file) = &args.adversaries {
         return in_precision!(precision, T => adversaries::run::<T>(&asked, file));
     }
@@ -126,10 +135,13 @@ pub fn run(args: Args) -> Result<()> {
         return in_precision!(precision, T => transfer::run::<T>(&asked, &args.transfer_from, &data));
     }
     let seeds = args.seeds.unwrap_or(1);
-    if !(1..=MOST_SEEDS).contains(&seeds) {
-        return Err(Error::Usage(format!("--seeds is {seeds}, but must be at least 1 and at most {MOST_SEEDS}")));
+    for (flag, count) in [("--seeds", seeds), ("--smooth", args.smooth.unwrap_or(1))] {
+        if !(1..=MOST).contains(&count) {
+            return Err(Error::Usage(format!("{flag} is {count}, but must be at least 1 and at most {MOST}")));
+        }
     }
     let other = args.against.as_deref().map(PerImage::load).transpose()?;
+    other.as_ref().map_or(Ok(()), |other| other.is_on(&data))?;
     let right = in_precision!(precision, T => measure::<T>(&asked, &data, seeds, args.save_adversaries.as_deref()))?;
     publish(&asked, &data, &right, other.as_ref())
 }
@@ -177,7 +189,7 @@ fn evaluated(asked: &Asked, held_out: Option<Validation>) -> Result<Dataset> {
 
 /// Which images are right, by seed.
 fn measure<T: Element>(asked: &Asked, data: &Dataset, seeds: u32, keep: Option<&Path>) -> Result<Vec<Right>> {
-    let Asked { settings, checkpoint, head, attacks, .. } = asked;
+    let Asked { settings, checkpoint, head, attacks, smooth, .. } = asked;
     let (device, batch) = (settings.device()?, settings.recipe.evaluate.batch_size as usize);
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
     let head = encoder.load_head(head, data.classes.len(), batch)?;
@@ -186,7 +198,10 @@ fn measure<T: Element>(asked: &Asked, data: &Dataset, seeds: u32, keep: Option<&
     let mut adversaries = keep.map(|_| Adversaries::of(data, attacks));
     let mut by_seed = Vec::new();
     for seed in (0..u64::from(seeds)).map(|i| settings.seed.wrapping_add(i)) {
-        let evaluation = Evaluation::new(&device, encoder.inference(), &head, data, attacks, batch, seed)?;
+        let mut evaluation = Evaluation::new(&device, encoder.inference(), &head, data, attacks, batch, seed)?;
+        if let Some(views) = *smooth {
+            evaluation = evaluation.smoothed(Smoothing { views, settings: settings.recipe.augment, seed })?;
+        }
         by_seed.push(evaluation.run_and_show(|crafted| {
             progress.advance(crafted.batch.valid as u64, "");
             adversaries.as_mut().map_or(Ok(()), |adversaries| adversaries.keep(crafted))
@@ -211,6 +226,7 @@ fn publish(asked: &Asked, data: &Dataset, right: &[Right], other: Option<&PerIma
         precision: settings.computing.precision().name(),
         seed: settings.seed,
         seeds: right.len(),
+        smooth: asked.smooth,
         accuracies: Accuracies::new(attacks, right),
         against: against.transpose()?,
     };

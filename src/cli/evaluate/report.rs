@@ -24,6 +24,9 @@ pub(super) struct Report {
     pub precision: &'static str,
     pub seed: u64,
     pub seeds: usize,
+    /// Random views of each image that are classified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smooth: Option<u32>,
     #[serde(flatten)]
     pub accuracies: Accuracies,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,8 @@ impl Report {
             1 => format!("seed {}", self.seed),
             n => format!("seeds {} to {}", self.seed, self.seed.wrapping_add(n as u64 - 1)),
         };
-        print(format!("{table}{}, {seeds}, {}", self.data, self.checkpoint.display()))?;
+        let smoothed = self.smooth.map_or_else(String::new, |views| format!(", mean scores of {views} random views"));
+        print(format!("{table}{}, {seeds}, {}{smoothed}", self.data, self.checkpoint.display()))?;
         self.against.as_ref().map_or(Ok(()), Versus::print)
     }
 }

@@ -22,7 +22,7 @@ const LOSSES: [(&str, ClassifierLoss); 3] =
 /// An attack on a classifier, as evaluation is asked for it.
 ///
 /// Written `pgd:NORM:EPSILON:STEPS` or `fgsm:NORM:EPSILON`, NORM being `linf`, `l2` or `l1`, and any of these behind it: `:step=NUMBER`, `:start=random` or `:start=image`,
-/// `:restarts=N`, and what it increases, `:ce`, `:margin` or `:kl`. Left out, they are
+/// `:restarts=N`, and what it increases, `:ce`, `:margin` or `:kl`; `:eot` goes through the expectation over the views of a smoothed classifier. Left out, they are
 ///
 /// | | `pgd` | `fgsm` |
 /// |---|---|---|
@@ -48,6 +48,8 @@ pub struct NamedAttack {
     pub restarts: u32,
     /// What is increased.
     pub loss: ClassifierLoss,
+    /// Through the expectation over random views, of a classifier that is smoothed by them.
+    pub expectation: bool,
 }
 
 impl NamedAttack {
@@ -58,7 +60,16 @@ impl NamedAttack {
             (Norm::Linf, Some(_)) => epsilon.tenth(),
             (Norm::L2 | Norm::L1, Some(steps)) => epsilon.times(5, 2 * steps),
         };
-        Self { norm, epsilon, steps, step_size, random_start: steps.is_some(), restarts: 1, loss: ClassifierLoss::CrossEntropy }
+        Self {
+            norm,
+            epsilon,
+            steps,
+            step_size,
+            random_start: steps.is_some(),
+            restarts: 1,
+            loss: ClassifierLoss::CrossEntropy,
+            expectation: false,
+        }
     }
 
     /// The name of its norm.
@@ -84,7 +95,8 @@ impl NamedAttack {
         let start = (self.random_start != self.steps.is_some())
             .then(|| if self.random_start { "random start" } else { "from the image" }.to_owned());
         let restarts = (self.restarts > 1).then(|| format!("{} restarts", self.restarts));
-        let parts = [Some(format!("{norm} {}", self.epsilon)), step, loss, start, restarts];
+        let through = self.expectation.then(|| "through the expectation".to_owned());
+        let parts = [Some(format!("{norm} {}", self.epsilon)), step, loss, start, restarts, through];
         std::iter::once(method).chain(parts.into_iter().flatten()).collect::<Vec<_>>().join(", ")
     }
 
@@ -92,6 +104,10 @@ impl NamedAttack {
     fn set(&mut self, option: &str) -> Result<(), String> {
         if let Some((_, loss)) = LOSSES.iter().find(|(name, _)| *name == option) {
             self.loss = *loss;
+            return Ok(());
+        }
+        if option == "eot" {
+            self.expectation = true;
             return Ok(());
         }
         match option.split_once('=') {
@@ -115,7 +131,7 @@ impl NamedAttack {
             }
             _ => {
                 return Err(format!(
-                    "`{option}` is no option of an attack; they are step=NUMBER, start=random, start=image, restarts=N, ce, margin and kl"
+                    "`{option}` is no option of an attack; they are step=NUMBER, start=random, start=image, restarts=N, ce, margin, kl and eot"
                 ));
             }
         }
@@ -160,6 +176,9 @@ impl fmt::Display for NamedAttack {
         }
         if self.loss != usual.loss {
             write!(f, ":{}", self.loss_name())?;
+        }
+        if self.expectation {
+            f.write_str(":eot")?;
         }
         Ok(())
     }
@@ -230,6 +249,7 @@ mod tests {
             "pgd:l2:0.5:100:step=0.01:start=image",
             "pgd:l1:12:20:restarts=5:margin",
             "pgd:linf:0.0314:7:kl",
+            "pgd:linf:8/255:20:margin:eot",
             "fgsm:linf:8/255",
             "fgsm:l2:0.5:start=random:restarts=3",
         ] {
