@@ -4,7 +4,7 @@
 namespace ball {
 
 // A block has one image, of 32 x 32 pixels in three colours; a thread has OWN of its numbers, four neighbours at a time.
-constexpr int THREADS = 64, ELEMENTS = 3072, OWN = ELEMENTS / THREADS;
+constexpr int THREADS = 96, ELEMENTS = 3072, OWN = ELEMENTS / THREADS;
 
 // Where the k-th number of the calling thread is in the image.
 DEVICE inline int32_t place(int k) { return (k / 4 * THREADS + (int32_t)threadIdx.x) * 4 + k % 4; }

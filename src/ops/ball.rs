@@ -8,7 +8,7 @@ use crate::element::Real;
 use crate::{Error, Result, Tensor};
 
 /// Threads of a block, which has an image, as in `kernels/include/ball.cuh`.
-const THREADS: usize = 64;
+const THREADS: usize = 96;
 
 /// How many numbers of an image a step in the L1 ball moves: those whose gradient is at or above the 0.99-quantile of an image's 3072 magnitudes, linearly interpolated.
 ///
