@@ -31,7 +31,7 @@ COOPERATIVE_KERNEL(pgd_l1_step)(Real* INPLACE x, const Real* gradient, const Rea
     auto ranks_above = [&](int k, int64_t threshold) { return pgd_l1::key(slope[k], place(k)) > threshold; };
     // Counts are exact in double, too.
     int64_t threshold = first(pgd_l1::LARGEST_KEY, [&](int64_t key) {
-        return sum(scratch, [&](int k) { return ranks_above(k, key) ? 1.0 : 0.0; }) <= most;
+        return sum(scratch, [&](int k) { return ranks_above(k, key) ? 1.0 : 0.0; }) - most;
     });
     double count = sum(scratch, [&](int k) { return ranks_above(k, threshold) ? 1.0 : 0.0; });
     Real step = count > 0 ? step_size / (Real)count : (Real)0;

@@ -63,13 +63,15 @@ template <typename F> DEVICE inline double sum(double* scratch, F f) {
     return scratch[THREADS];
 }
 
-// The first b of 0 ... last for which holds(b), given that it holds of the last one and of all behind the first: by halving, once 0 is tried. All threads
-// agree. (One call of `holds`, so that it is compiled into the loop and keeps what it refers to in registers.)
-template <typename I, typename F> DEVICE inline I first(I last, F holds) {
+// The first b of 0 ... last at which excess(b), which never rises, is not positive, as it is at the last one; or any at which it is zero, where there is
+// no better one. By halving, once 0 is tried. All threads agree. (One call of `excess`, so that it is compiled into the loop and keeps what it refers to in registers.)
+template <typename I, typename F> DEVICE inline I first(I last, F excess) {
     I fails = -1, middle = 0;
     do {
-        if (holds(middle)) last = middle;
+        double found = excess(middle);
+        if (found <= 0) last = middle;
         else fails = middle;
+        if (found == 0) break;
         middle = fails + (last - fails) / 2;
     } while (last - fails > 1);
     return last;
@@ -89,7 +91,7 @@ DEVICE inline Own nearest_in_l2(const Own& clean, const Own& offset, Real radius
             double distance = (double)moved(k, s) - (double)clean[k];
             return distance * distance;
         });
-        return squares <= (double)radius * (double)radius;
+        return squares - (double)radius * (double)radius;
     });
     Own z;
 #pragma unroll
@@ -110,7 +112,7 @@ DEVICE inline Own nearest_in_l1(const Own& clean, const Own& offset, Real radius
             double part = (double)moved(k, t) - (double)clean[k];
             return part < 0 ? -part : part;
         });
-        return distance <= (double)radius;
+        return distance - (double)radius;
     });
     Own z;
 #pragma unroll

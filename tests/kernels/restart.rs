@@ -5,8 +5,11 @@ use rocl::element::Real;
 use rocl::ops::{self, Outcome};
 use rocl::{Device, Tensor};
 
-/// (loss, correct) of the image that is there and of the one that comes, and whether it takes the place.
-const PAIRS: [((f64, i32), (f64, i32), bool); 9] = [
+/// An image's loss, and 1 where its class is right.
+type Fate = (f64, i32);
+
+/// Of the image that is there and of the one that comes, and whether it takes the place.
+const PAIRS: [(Fate, Fate, bool); 9] = [
     ((1.0, 1), (0.5, 0), true),
     ((1.0, 0), (2.0, 1), false),
     ((1.0, 0), (2.0, 0), true),
@@ -18,7 +21,7 @@ const PAIRS: [((f64, i32), (f64, i32), bool); 9] = [
     ((-3.0, 0), (-2.0, 0), true),
 ];
 
-fn outcome<R: Real>(device: &Device, of: impl Fn(usize) -> (f64, i32)) -> Outcome<R> {
+fn outcome<R: Real>(device: &Device, of: impl Fn(usize) -> Fate) -> Outcome<R> {
     let n = PAIRS.len();
     let (loss, correct): (Vec<f64>, Vec<i32>) = (0..n).map(of).unzip();
     Outcome { loss: upload(device, [n], &loss), correct: Tensor::from_slice(device, [n], &correct).unwrap() }
