@@ -1,4 +1,4 @@
-// The divergence of Kullback and Leibler between the classes of two rows of logits: what TRADES (Zhang et al. 2019, equation 5) adds to the
+// The divergence of Kullback and Leibler between the classes of two rows of logits: what TRADES (Zhang et al. 2019) adds to the
 // cross-entropy, and what its attack increases. Reads both, which stay in cache over the passes; writes gradients and one loss per row.
 #include "rocl.cuh"
 

@@ -1,4 +1,4 @@
-// One step of projected gradient descent in the L1 ball: SLIDE, sparse L1 descent (Tramer & Boneh 2019, section 4), with the exact projection of Croce &
+// One step of projected gradient descent in the L1 ball: SLIDE, sparse L1 descent (Tramer & Boneh 2019), with the exact projection of Croce &
 // Hein (2021). A block has an image, in registers: reads x twice, the gradient and the clean image, writes x.
 #include "rocl.cuh"
 #include "ball.cuh"

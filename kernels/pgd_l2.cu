@@ -1,4 +1,4 @@
-// One step of projected gradient descent in the L2 ball (Madry et al. 2018, section 5). A block has an image, in registers: reads x, the gradient and the
+// One step of projected gradient descent in the L2 ball (Madry et al. 2018). A block has an image, in registers: reads x, the gradient and the
 // clean image, writes x.
 #include "rocl.cuh"
 #include "ball.cuh"

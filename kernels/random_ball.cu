@@ -1,4 +1,4 @@
-// Random starts of projected gradient descent in the L2 and L1 ball: uniform in the ball (Barthe, Guedon, Mendelson & Naor 2005, theorem 1), then projected
+// Random starts of projected gradient descent in the L2 and L1 ball: uniform in the ball (Barthe, Guedon, Mendelson & Naor 2005), then projected
 // onto [0, 1]. Reads the clean image, writes x; the random numbers are a pure function of (seed, stream, step, element).
 #include "rocl.cuh"
 #include "ball.cuh"

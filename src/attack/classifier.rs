@@ -14,7 +14,8 @@ pub enum ClassifierLoss {
     CrossEntropy,
     /// How far another class is ahead of the label's; unlike the cross-entropy it does not fade where the classifier is sure.
     Margin,
-    /// The divergence from the classification of the clean image, KL(p(clean) ‖ p(x)), as in TRADES. Labels play no part, and at the clean image its gradient is zero.
+    /// The divergence from the classification of the clean image, KL(p(clean) ‖ p(x)), as in TRADES. Labels play no part, and at the clean
+    /// image its gradient is zero.
     KlDivergence,
 }
 

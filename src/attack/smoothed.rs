@@ -1,4 +1,4 @@
-//! A classifier smoothed by random transformations, and attacks through the expectation over them (section 4.2 of the paper; Athalye et al. 2018).
+//! A classifier smoothed by random transformations, and attacks through the expectation over them (Athalye et al. 2018).
 
 use super::{ClassifierObjective, Judge, Objective};
 use crate::data::augmentation::{Augmentation, AugmentationSettings};
@@ -57,7 +57,8 @@ impl<R: Real> SmoothedBuffers<R> {
     }
 }
 
-/// The expected loss of a classifier over random views of an image. Every gradient is taken over views of its own, and none of these are those that count in the end.
+/// The expected loss of a classifier over random views of an image. Every gradient is taken over views of its own, and none of these are
+/// those that count in the end.
 pub struct SmoothedObjective<'a, T: Element> {
     classifier: ClassifierObjective<'a, T>,
     smoothing: &'a Smoothing,

@@ -17,7 +17,8 @@ pub enum Validation {
 }
 
 impl Validation {
-    /// The training images that stay, and those that are held out; of a data set and a length always the same, whatever a run's seed. Both keep their order.
+    /// The training images that stay, and those that are held out; of a data set and a length always the same, whatever a run's seed. Both
+    /// keep their order.
     ///
     /// # Errors
     /// [`Error::Usage`] when either part would be empty.

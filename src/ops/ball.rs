@@ -10,7 +10,8 @@ use crate::{Error, Result, Tensor};
 /// Threads of a block, which has an image, as in `kernels/include/ball.cuh`.
 const THREADS: usize = 96;
 
-/// How many numbers of an image a step in the L1 ball moves: those whose gradient is at or above the 0.99-quantile of an image's 3072 magnitudes, linearly interpolated.
+/// How many numbers of an image a step in the L1 ball moves: those whose gradient is at or above the 0.99-quantile of an image's 3072
+/// magnitudes, linearly interpolated.
 ///
 /// Tramèr & Boneh (2019) introduce the quantile q of SLIDE; 0.99 is the value that foolbox's `SparseL1DescentAttack` takes when none is given.
 pub const L1_STEP_SUPPORT: usize = 31;
@@ -30,19 +31,20 @@ fn step_work<R: Real>(op: &'static str, x: &Tensor<R>, gradient: &Tensor<R>, cle
     blocks(op, images)
 }
 
-/// One step in the L2 ball, in place, image by image: x ← Π(x + `step_size`·∇/|∇|₂), where Π is the nearest point of the ball of radius `epsilon` around `clean`
-/// **and** of [0, 1], exactly: clip(clean + s·(x − clean)) with the largest s ≤ 1 that lies inside.
+/// One step in the L2 ball, in place, image by image: x ← Π(x + `step_size`·∇/|∇|₂), where Π is the nearest point of the ball of radius
+/// `epsilon` around `clean` **and** of [0, 1], exactly: clip(clean + s·(x − clean)) with the largest s ≤ 1 that lies inside.
 ///
-/// All tensors are `[n, 32, 32, 3]`. No image ends outside its ball, not by a rounding error. An image whose gradient is zero or not finite is projected only; of the
-/// gradient's scale nothing depends.
+/// All tensors are `[n, 32, 32, 3]`. No image ends outside its ball, not by a rounding error. An image whose gradient is zero or not finite
+/// is projected only; of the gradient's scale nothing depends.
 pub fn pgd_l2_step<R: Real>(x: &Tensor<R>, gradient: &Tensor<R>, clean: &Tensor<R>, step_size: R, epsilon: R) -> Result<()> {
     let work = step_work("pgd_l2_step", x, gradient, clean)?;
     launch::pgd_l2_step(work, x, gradient, clean, step_size, epsilon)
 }
 
-/// One step in the L1 ball, in place, image by image: SLIDE (Tramèr & Boneh 2019, section 4). The [`L1_STEP_SUPPORT`] largest gradients by magnitude each move their
-/// pixel by the same amount along their sign, `step_size` in all; of equal ones the first in memory. A pixel at 0 or 1 that would leave [0, 1] passes its turn on. Then Π, the nearest
-/// point of the ball of radius `epsilon` around `clean` **and** of [0, 1] (Croce & Hein 2021, section 3): clip(clean + soft(x − clean, t)) with the smallest t ≥ 0 that lies inside.
+/// One step in the L1 ball, in place, image by image: SLIDE (Tramèr & Boneh 2019). The [`L1_STEP_SUPPORT`] largest gradients by magnitude
+/// each move their pixel by the same amount along their sign, `step_size` in all; of equal ones the first in memory. A pixel at 0 or 1 that
+/// would leave [0, 1] passes its turn on. Then Π, the nearest point of the ball of radius `epsilon` around `clean` **and** of [0, 1] (Croce
+/// & Hein 2021): clip(clean + soft(x − clean, t)) with the smallest t ≥ 0 that lies inside.
 ///
 /// All tensors are `[n, 32, 32, 3]`. No image ends outside its ball, not by a rounding error.
 pub fn pgd_l1_step<R: Real>(x: &Tensor<R>, gradient: &Tensor<R>, clean: &Tensor<R>, step_size: R, epsilon: R) -> Result<()> {
@@ -58,7 +60,8 @@ fn start_work<R: Real>(op: &'static str, clean: &Tensor<R>, clock: &Tensor<i64>,
     blocks(op, images)
 }
 
-/// `x` ← Π(`clean` + noise), image by image, the noise uniform in the L2 ball of radius `epsilon`, and Π as in [`pgd_l2_step`]. `x` and `clean` are `[n, 32, 32, 3]`.
+/// `x` ← Π(`clean` + noise), image by image, the noise uniform in the L2 ball of radius `epsilon`, and Π as in [`pgd_l2_step`]. `x` and
+/// `clean` are `[n, 32, 32, 3]`.
 ///
 /// The numbers are those of (`seed`, `stream`, `clock[1]`, element), as for [`random_start`](super::random_start).
 pub fn random_start_l2<R: Real>(

@@ -6,10 +6,11 @@ use crate::device::launch::{self, Work};
 use crate::element::Real;
 use crate::{Error, Result, Tensor};
 
-/// `weight` times the mean KL(p ‖ q) of the first `n_valid` rows, in nats, with p = softmax(`reference`) and q = softmax(`logits`), both `[n, classes]`: the regulariser of TRADES (Zhang et
-/// al. 2019, equation 5), with p of the clean and q of the adversarial image.
+/// `weight` times the mean KL(p ‖ q) of the first `n_valid` rows, in nats, with p = softmax(`reference`) and q = softmax(`logits`), both
+/// `[n, classes]`: the regulariser of TRADES (Zhang et al. 2019), with p of the clean and q of the adversarial image.
 ///
-/// Written are `loss` `[1]`, the unweighted `row_loss` `[n]` and, where wanted, the gradients by `logits` and by `reference` (`weight` included). Rows from `n_valid` on get zeros.
+/// Written are `loss` `[1]`, the unweighted `row_loss` `[n]` and, where wanted, the gradients by `logits` and by `reference` (`weight`
+/// included). Rows from `n_valid` on get zeros.
 #[allow(clippy::too_many_arguments)]
 pub fn kl_divergence<R: Real>(
     logits: &Tensor<R>,

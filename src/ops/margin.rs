@@ -6,10 +6,12 @@ use crate::device::launch::{self, Work};
 use crate::element::Real;
 use crate::{Error, Result, Tensor};
 
-/// `weight` times the mean margin max_{j ≠ y} z_j − z_y of the first `n_valid` rows of `logits` `[n, classes]`, with its gradient: positive where another class than the label's wins.
+/// `weight` times the mean margin max_{j ≠ y} z_j − z_y of the first `n_valid` rows of `logits` `[n, classes]`, with its gradient: positive
+/// where another class than the label's wins.
 ///
-/// `labels` `[n]` are class indices; one that is not a class makes its row's loss, and so the mean, NaN. Written are `loss` `[1]`, the unweighted `row_loss` `[n]` and, where wanted,
-/// `d_logits` (`weight` included). Of several largest classes the first has the gradient. Rows from `n_valid` on get zeros.
+/// `labels` `[n]` are class indices; one that is not a class makes its row's loss, and so the mean, NaN. Written are `loss` `[1]`, the
+/// unweighted `row_loss` `[n]` and, where wanted, `d_logits` (`weight` included). Of several largest classes the first has the gradient.
+/// Rows from `n_valid` on get zeros.
 pub fn margin_loss<R: Real>(
     logits: &Tensor<R>,
     labels: &Tensor<i32>,

@@ -18,8 +18,8 @@ pub enum Norm {
     L1,
 }
 
-/// The sizes of a step of PGD: x ← Π(x + the steepest step of length `size`), where Π projects onto the `radius`-ball around the clean image and onto [0, 1]; in units of the pixel range
-/// [0, 1].
+/// The sizes of a step of PGD: x ← Π(x + the steepest step of length `size`), where Π projects onto the `radius`-ball around the clean
+/// image and onto [0, 1]; in units of the pixel range [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PgdStep<R> {
     /// What lengths are measured by.
@@ -55,7 +55,8 @@ impl<R: Real> PgdStep<R> {
         step(x, gradient, clean, self.size, self.radius)
     }
 
-    /// Writes to `x` a random point of the ball around `clean`, within [0, 1]: for L∞ as [`random_start`] has it, else as [`random_start_l2`] and [`random_start_l1`].
+    /// Writes to `x` a random point of the ball around `clean`, within [0, 1]: for L∞ as [`random_start`] has it, else as
+    /// [`random_start_l2`] and [`random_start_l1`].
     pub fn start(&self, clean: &Tensor<R>, seed: u64, stream: u32, clock: &Tensor<i64>, x: &Tensor<R>) -> Result<()> {
         let start = match self.norm {
             Norm::Linf => random_start,
@@ -66,8 +67,8 @@ impl<R: Real> PgdStep<R> {
     }
 }
 
-/// The sizes of a step of PGD in the L∞ ball: x ← Π(x + `size`·sign ∇), where Π projects onto the `radius`-ball around the clean image and onto [0, 1]; in units of the pixel
-/// range [0, 1].
+/// The sizes of a step of PGD in the L∞ ball: x ← Π(x + `size`·sign ∇), where Π projects onto the `radius`-ball around the clean image and
+/// onto [0, 1]; in units of the pixel range [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinfStep<R> {
     /// α.

@@ -20,8 +20,8 @@ impl<R: Real> Outcome<R> {
     }
 }
 
-/// Replaces images of `worst` by those of `x` that do more harm, and their outcome with them: that fool the classifier where `worst` does not, or have the higher loss where both do or
-/// neither does. A loss of NaN replaces nothing. `x` and `worst` have one shape, `[n, …]`.
+/// Replaces images of `worst` by those of `x` that do more harm, and their outcome with them: that fool the classifier where `worst` does
+/// not, or have the higher loss where both do or neither does. A loss of NaN replaces nothing. `x` and `worst` have one shape, `[n, …]`.
 pub fn keep_worse<R: Real>(x: &Tensor<R>, outcome: &Outcome<R>, worst: &Tensor<R>, worst_outcome: &Outcome<R>) -> Result<()> {
     const OP: &str = "keep_worse";
     // Enough to copy an image of 3072 numbers in turns; the host pays for every thread.

@@ -20,8 +20,9 @@ fn work<R: Real>(op: &'static str, from: &Tensor<R>, records: &Tensor<i32>, to: 
     }
 }
 
-/// `out[i]` = the view of `x[i]` that the [`Augmentation`] in row `i` of `records` `[n, 12]` asks for: crop, resize, flip, grayscale, as [`augment`](super::augment) has them but
-/// without rounding to 8 bits, and **without colour jitter**, which is defined on 8 bits only. `x` and `out` are `[n, 32, 32, 3]`.
+/// `out[i]` = the view of `x[i]` that the [`Augmentation`] in row `i` of `records` `[n, 12]` asks for: crop, resize, flip, grayscale, as
+/// [`augment`](super::augment) has them but without rounding to 8 bits, and **without colour jitter**, which is defined on 8 bits only. `x`
+/// and `out` are `[n, 32, 32, 3]`.
 pub fn transform_views<R: Real>(x: &Tensor<R>, records: &Tensor<i32>, out: &Tensor<R>) -> Result<()> {
     let work = work("transform_views", x, records, out)?;
     launch::transform_views(work, x, records, out)

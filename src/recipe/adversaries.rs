@@ -20,7 +20,8 @@ const NUMBERS: usize = IMAGE_BYTES;
 
 /// Adversaries of the images of a data set, one set for each attack.
 ///
-/// In a file, safetensors, `labels` is `[n]` of bytes, and each set is a tensor `[n, 32, 32, 3]` of f32 in [0, 1] under the name of its attack, such as `pgd:linf:8/255:20`.
+/// In a file, safetensors, `labels` is `[n]` of bytes, and each set is a tensor `[n, 32, 32, 3]` of f32 in [0, 1] under the name of its
+/// attack, such as `pgd:linf:8/255:20`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adversaries {
     /// Name of the data set.

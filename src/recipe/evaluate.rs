@@ -143,7 +143,8 @@ impl<T: Element> Room<T> {
     }
 }
 
-/// The attack of that name, ready for batches of `batch` images. What it does depends on the seed and on the batch's number, which `clock` has, but not on other attacks.
+/// The attack of that name, ready for batches of `batch` images. What it does depends on the seed and on the batch's number, which `clock`
+/// has, but not on other attacks.
 fn arm<R: Real>(device: &Device, attack: &NamedAttack, batch: usize, seed: u64, clock: &Tensor<i64>) -> Result<WorstOf<R>> {
     let step = PgdStep::new(attack.norm, attack.step_size.value(), attack.epsilon.value());
     let start = attack.random_start.then(|| RandomStart { seed, stream: ATTACK_STREAM, clock: clock.clone() });
@@ -153,7 +154,8 @@ fn arm<R: Real>(device: &Device, attack: &NamedAttack, batch: usize, seed: u64, 
 }
 
 impl<'a, T: Element> Evaluation<'a, T> {
-    /// Of head ∘ encoder on `data`, in batches of `batch_size` images. Attacks draw their noise from `seed`; none depends on what else is in the list.
+    /// Of head ∘ encoder on `data`, in batches of `batch_size` images. Attacks draw their noise from `seed`; none depends on what else is
+    /// in the list.
     ///
     /// # Errors
     /// [`crate::Error::Usage`] when there are no images; [`crate::Error::Device`] when there is too little memory.

@@ -1,4 +1,4 @@
-//! Black-box attacks: adversaries made against each of several models, tried on all of them (section 4.2 of the paper).
+//! Black-box attacks: adversaries made against each of several models, tried on all of them.
 
 use super::evaluate::Evaluation;
 use super::settings::NamedAttack;

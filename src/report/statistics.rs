@@ -14,7 +14,8 @@ pub struct Interval {
 /// The 95 % quantile of a normal distribution, both sides together.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The 95 % interval of Wilson (1927) for a proportion, given that `proportion` of `n` images showed it. Unlike a standard error it makes sense at 0 and 1, too.
+/// The 95 % interval of Wilson (1927) for a proportion, given that `proportion` of `n` images showed it. Unlike a standard error it makes
+/// sense at 0 and 1, too.
 pub fn wilson(proportion: f64, n: usize) -> Interval {
     let (n, square) = (n as f64, Z * Z);
     let middle = (proportion + square / (2.0 * n)) / (1.0 + square / n);
@@ -31,8 +32,8 @@ pub fn mean_and_deviation(values: &[f64]) -> (f64, Option<f64>) {
     (mean, (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt()))
 }
 
-/// The exact test of McNemar (1947) on images that two models were both tried on: how often chance alone, were both models equally good, would divide those images that only one of them
-/// gets right at least as unevenly as into `first` and `second`. Two-sided.
+/// The exact test of McNemar (1947) on images that two models were both tried on: how often chance alone, were both models equally good,
+/// would divide those images that only one of them gets right at least as unevenly as into `first` and `second`. Two-sided.
 pub fn mcnemar(first: usize, second: usize) -> f64 {
     let (n, fewer) = (first + second, first.min(second));
     // Σ C(n, k) / 2ⁿ over k up to `fewer`; in logarithms, since neither factor need be a number.

@@ -21,8 +21,9 @@ const LOSSES: [(&str, ClassifierLoss); 3] =
 
 /// An attack on a classifier, as evaluation is asked for it.
 ///
-/// Written `pgd:NORM:EPSILON:STEPS` or `fgsm:NORM:EPSILON`, NORM being `linf`, `l2` or `l1`, and any of these behind it: `:step=NUMBER`, `:start=random` or `:start=image`,
-/// `:restarts=N`, and what it increases, `:ce`, `:margin` or `:kl`; `:eot` goes through the expectation over the views of a smoothed classifier. Left out, they are
+/// Written `pgd:NORM:EPSILON:STEPS` or `fgsm:NORM:EPSILON`, NORM being `linf`, `l2` or `l1`, and any of these behind it: `:step=NUMBER`,
+/// `:start=random` or `:start=image`, `:restarts=N`, and what it increases, `:ce`, `:margin` or `:kl`; `:eot` goes through the expectation
+/// over the views of a smoothed classifier. Left out, they are
 ///
 /// | | `pgd` | `fgsm` |
 /// |---|---|---|
@@ -31,7 +32,8 @@ const LOSSES: [(&str, ClassifierLoss); 3] =
 /// | restarts | 1 | 1 |
 /// | loss | cross-entropy | cross-entropy |
 ///
-/// Radii and steps are in units of the pixel range [0, 1], and lengths those of a whole image. [`Display`](fmt::Display) writes the shortest name, so that equal attacks have equal names.
+/// Radii and steps are in units of the pixel range [0, 1], and lengths those of a whole image. [`Display`](fmt::Display) writes the
+/// shortest name, so that equal attacks have equal names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NamedAttack {
     /// What the perturbation is bounded in.
