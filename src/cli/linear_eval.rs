@@ -32,7 +32,7 @@ pub struct Args {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Leave out a part of the training images, for `rocl evaluate --val`: a fraction, or how many
+    /// Leave out training images to validate on: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     #[command(flatten)]

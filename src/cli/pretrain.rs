@@ -38,7 +38,7 @@ pub struct Args {
     /// Measure convolution engines at the start and take the fastest (on a GPU, not in fp32); kept for the next run
     #[arg(long)]
     tune: bool,
-    /// Leave out a part of the training images, to validate on: a fraction, or how many
+    /// Leave out training images to validate on: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     #[command(flatten)]

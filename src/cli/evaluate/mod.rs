@@ -29,16 +29,12 @@ use transfer::Pair;
 const MOST: u32 = 1000;
 
 const EXAMPLES: &str = "\
-Attacks are pgd:NORM:EPSILON:STEPS and fgsm:NORM:EPSILON, with NORM linf, l2 or l1; options behind them are :step=NUMBER,
-:start=random or :start=image, :restarts=N, and what is increased, :ce (the default), :margin or :kl. Left out, the step is EPSILON/10
-for linf, 2.5*EPSILON/STEPS for l2 and l1. Without --attack it is the recipe's, the checkpoint's own unless --recipe takes [evaluate] from another.
+Attacks: pgd:NORM:EPSILON:STEPS or fgsm:NORM:EPSILON, NORM being linf, l2 or l1; with, behind them,
+:step=NUMBER :start=random|image :restarts=N :margin :kl :eot (docs/evaluation.md).
 
 Examples:
-  rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors
   rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors \\
-                --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run
-  rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors \\
-                --epsilon 16/255 --json --against other-run/per_image.json";
+                --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run";
 
 /// Measure clean accuracy, and accuracy under attacks
 #[derive(Debug, clap::Args)]
@@ -50,7 +46,7 @@ pub struct Args {
     /// The classifier, from `rocl linear-eval`
     #[arg(long, value_name = "FILE")]
     head: PathBuf,
-    /// Attacks, separated by commas, such as pgd:linf:8/255:20,pgd:l2:0.5:20; see below
+    /// Attacks instead of the recipe's, separated by commas; see below
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["epsilon", "step_size", "steps"])]
     attack: Vec<NamedAttack>,
     /// Radius of the L-infinity ball, such as 8/255
@@ -65,22 +61,22 @@ pub struct Args {
     /// Attack with N seeds, from --seed on, and average
     #[arg(long, value_name = "N")]
     seeds: Option<u32>,
-    /// Compare image by image with another model, by its per_image.json from --out
+    /// Compare with another model, by the per_image.json in its --out
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Use training images that `rocl linear-eval --val` held out, not test images: a fraction, or how many
+    /// Measure on the images that `linear-eval --val` held out
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
-    /// Classify by the mean scores of N random views of each image; `:eot` behind an attack leads it through their expectation
+    /// Classify by the mean scores of N random views of each image
     #[arg(long, value_name = "N")]
     smooth: Option<u32>,
-    /// Keep the adversarial images (safetensors)
+    /// Keep the adversarial images
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     save_adversaries: Option<PathBuf>,
-    /// Attack with the images that --save-adversaries kept, of this model or another
+    /// Attack with kept adversarial images, of this model or another
     #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries", "smooth"])]
     adversaries: Option<PathBuf>,
-    /// Attack this model and others, ENCODER:HEAD separated by commas, with the adversaries of each
+    /// Attack this model and others, ENCODER:HEAD, by each other
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries", "smooth"])]
     transfer_from: Vec<Pair>,
     #[command(flatten)]
