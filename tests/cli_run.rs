@@ -1,88 +1,14 @@
 //! The program, driven as a process through whole jobs at toy scale: train, interrupt, resume, fit, attack, compare.
 
 mod common;
+#[path = "common/jobs.rs"]
+mod jobs;
 
+use jobs::{TOY, command, finished, json, number, path, pretrain, recipe, refused, rocl, succeeds};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use tempfile::TempDir;
-
-/// Jobs small enough for a test: 64 images, 2 channels, batches of 16. On the CPU, GPU or not.
-const TOY: [&str; 8] = ["--limit", "64", "--threads", "2", "--batch-size", "16", "--device", "cpu"];
-
-struct Job {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(common::program());
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn finished(output: Output) -> Job {
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(!stderr.contains("panicked") && !stdout.contains("panicked"), "{stderr}");
-    Job { code: output.status.code(), stdout, stderr }
-}
-
-fn rocl(arguments: &[&str]) -> Job {
-    finished(command(arguments).output().unwrap())
-}
-
-/// Runs to a good end, and returns what was printed.
-#[track_caller]
-fn succeeds(arguments: &[&str]) -> String {
-    let job = rocl(arguments);
-    assert_eq!(job.code, Some(0), "{arguments:?}: {}", job.stderr);
-    job.stdout
-}
-
-/// The one line of JSON that is printed.
-#[track_caller]
-fn json(arguments: &[&str]) -> Value {
-    let stdout = succeeds(&[arguments, &["--json"]].concat());
-    assert_eq!(stdout.lines().count(), 1, "{stdout}");
-    serde_json::from_str(&stdout).unwrap()
-}
-
-/// Ends with `code` and a sentence that contains `expected`.
-#[track_caller]
-fn refused(arguments: &[&str], code: i32, expected: &str) {
-    let Job { code: found, stdout, stderr } = rocl(arguments);
-    assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{arguments:?}: {stderr}");
-    assert_eq!((found, stdout.as_str()), (Some(code), ""), "{arguments:?}: {stderr}");
-}
-
-fn path(folder: &Path, name: &str) -> String {
-    folder.join(name).to_str().unwrap().to_owned()
-}
-
-/// A recipe for toys: the demonstration's with a short attack.
-fn recipe(folder: &Path) -> String {
-    let mut recipe = rocl::recipe::Recipe::load("demo@1").unwrap();
-    recipe.name = "toy".to_owned();
-    recipe.network.width = 2;
-    recipe.train.epochs = 1;
-    recipe.attack.steps = 2;
-    recipe.evaluate.steps = 2;
-    recipe.linear_eval.epochs = 3;
-    recipe.linear_eval.milestones = vec![2];
-    let path = path(folder, "toy.toml");
-    std::fs::write(&path, recipe.to_toml().unwrap()).unwrap();
-    path
-}
-
-/// `pretrain` into `folder/run`.
-fn pretrain<'a>(recipe: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["pretrain", "--recipe", recipe, "--out", out, "--quiet"], &TOY[..], more].concat()
-}
-
-fn number(value: &Value, key: &str) -> f64 {
-    value[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {value}"))
-}
 
 #[test]
 fn from_training_to_accuracy_under_attack() {
@@ -119,17 +45,20 @@ fn from_training_to_accuracy_under_attack() {
         let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &head, "--quiet"];
         let evaluate = [&evaluate[..], &TOY].concat();
         let report = json(&evaluate);
-        assert_eq!((number(&report, "n"), number(&report, "steps")), (64.0, 2.0));
-        assert_eq!((&report["epsilon"], &report["data"]), (&Value::from("8/255"), &Value::from("textures")));
-        let (clean, pgd) = (number(&report, "clean"), number(&report, "pgd"));
+        let accuracies = |report: &Value| [&report["clean"], &report["attacks"][0]].map(|found| number(found, "accuracy"));
+        let attack = &report["attacks"][0];
+        assert_eq!((number(&report, "schema"), number(&report, "n"), number(attack, "steps")), (2.0, 64.0, 2.0));
+        assert_eq!((&attack["epsilon"], &report["data"]), (&Value::from("8/255"), &Value::from("textures")));
+        assert_eq!(attack["attack"], "pgd:linf:8/255:2");
+        let [clean, pgd] = accuracies(&report);
         assert!((0.0..=100.0).contains(&pgd) && (0.0..=100.0).contains(&clean), "{report}");
         let text = succeeds(&evaluate);
         assert!(text.contains(&format!("{clean:.2} %")) && text.contains("PGD-2, L∞ 8/255"), "{text}");
         // No budget, no attack; and the step follows the radius.
         let still = json(&[&evaluate[..], &["--epsilon", "0"]].concat());
-        assert_eq!((number(&still, "clean"), number(&still, "pgd")), (clean, clean));
+        assert_eq!(accuracies(&still), [clean, clean]);
         let wide = json(&[&evaluate[..], &["--epsilon", "16/255", "--out", &again]].concat());
-        assert_eq!(wide["step_size"], "16/2550");
+        assert_eq!(wide["attacks"][0]["step_size"], "16/2550");
         let file: Value = serde_json::from_slice(&std::fs::read(path(Path::new(&again), "evaluate.json")).unwrap()).unwrap();
         assert_eq!(file, wide);
     }

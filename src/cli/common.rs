@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::device;
 use super::precision::Precision;
 use super::room::{self, Job, Size};
+use crate::data::validation::Validation;
 use crate::data::{Dataset, Source, Split};
 use crate::device::HostOptions;
 use crate::recipe::Recipe;
@@ -155,6 +156,18 @@ impl Settings {
     /// Those of [`Source::open`].
     pub fn data(&self, split: Split) -> Result<Dataset> {
         self.data.open(split, self.limit)
+    }
+
+    /// The training images, without those that are held out.
+    ///
+    /// # Errors
+    /// Those of [`Settings::data`] and [`Validation::split`].
+    pub fn training_data(&self, held_out: Option<Validation>) -> Result<Dataset> {
+        let data = self.data(Split::Train)?;
+        match held_out {
+            Some(validation) => Ok(validation.split(&data)?.0),
+            None => Ok(data),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod sampling;
 mod source;
 pub mod stream;
 pub mod textures;
+pub mod validation;
 
 pub use source::Source;
 
