@@ -182,7 +182,7 @@ fn the_worst_of_several_is_kept_for_each_image() {
     WorstOf::new(&model.device, BATCH, all).unwrap().perturb(&model.images, &mut model.classifier(), &x).unwrap();
     let found = x.to_vec().unwrap();
     for image in 0..BATCH {
-        let harm = |attack: usize| (single[attack].1[image].1 == 0, single[attack].1[image].0);
+        let harm = |attack: usize| (single[attack].1[image].1 == 0.0, single[attack].1[image].0);
         let worst = (1..4).fold(0, |worst, attack| {
             let ((fools, loss), (fooled, before)) = (harm(attack), harm(worst));
             if (fools && !fooled) || (fools == fooled && loss > before) { attack } else { worst }
