@@ -23,7 +23,7 @@ const PAIRS: [(Fate, Fate, bool); 9] = [
 
 fn outcome<R: Real>(device: &Device, of: impl Fn(usize) -> Fate) -> Outcome<R> {
     let n = PAIRS.len();
-    let (loss, correct): (Vec<f64>, Vec<f64>) = (0..n).map(of).unzip();
+    let (loss, correct): (Vec<f64>, Vec<f64>) = (0..n).map(|i| (of(i).0, f64::from(of(i).1))).unzip();
     Outcome { loss: upload(device, [n], &loss), correct: upload(device, [n], &correct) }
 }
 
