@@ -27,6 +27,14 @@ pub enum Error {
         /// What is wrong with it, and the remedy.
         message: String,
     },
+    /// A file that cannot be had from where it should come.
+    #[error("{url}: {message}")]
+    Download {
+        /// The place.
+        url: String,
+        /// What went wrong, and the remedy.
+        message: String,
+    },
     /// A device that is absent or failed.
     #[error("{0}")]
     Device(String),

@@ -75,7 +75,7 @@
 //!
 //! # Your own loss or attack
 //!
-//! Implement [`loss::EmbeddingLoss`] or [`attack::Attack`]; the built-in [`loss::NtXent`] and [`attack::LinfPgd`] are written against the same
+//! Implement [`loss::EmbeddingLoss`] or [`attack::Attack`]; the built-in [`loss::NtXent`] and [`attack::Pgd`] are written against the same
 //! traits. A new kernel is a file in `kernels/` and a function in [`ops`]; `kernels/README.md` shows one from beginning to end.
 
 // Every public item says what it is, with shapes, units and errors.

@@ -6,7 +6,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With standard error closed the exit code still tells.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {}", rocl::cli::output::printable(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }

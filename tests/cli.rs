@@ -31,7 +31,7 @@ fn refused(arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    let alone = ["", "demo", "pretrain", "linear-eval", "evaluate", "recipe", "doctor", "verify", "bench"];
+    let alone = ["", "demo", "fetch", "pretrain", "linear-eval", "evaluate", "recipe", "doctor", "verify", "bench"];
     let benchmarks = ["bench step", "bench attack", "bench kernels", "bench model", "bench compare"];
     for command in alone.into_iter().chain(benchmarks) {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -69,6 +69,8 @@ fn misuse_of_recipes_is_explained() {
     refused(&["pretrain", "--epochs", "0"], 2, "train.epochs is 0, but must be at least 1");
     refused(&["demo", "--width", "0"], 2, "network.width is 0, but must be at least 1");
     refused(&["pretrain", "--recipe", "reference", "--batch-size", "300"], 2, "attack.group is 256");
+    // What is quoted gives the terminal no orders.
+    refused(&["pretrain", "--recipe", "\u{1b}[31mred"], 2, "there is no recipe `\\u{1b}[31mred`");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, "schema = 1\nname = 'mine'\n[attack]\nepsilom = 1\n").unwrap();

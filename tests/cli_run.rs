@@ -1,88 +1,14 @@
 //! The program, driven as a process through whole jobs at toy scale: train, interrupt, resume, fit, attack, compare.
 
 mod common;
+#[path = "common/jobs.rs"]
+mod jobs;
 
+use jobs::{TOY, command, finished, json, number, path, pretrain, recipe, refused, rocl, succeeds};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use tempfile::TempDir;
-
-/// Jobs small enough for a test: 64 images, 2 channels, batches of 16. On the CPU, GPU or not.
-const TOY: [&str; 8] = ["--limit", "64", "--threads", "2", "--batch-size", "16", "--device", "cpu"];
-
-struct Job {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(common::program());
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn finished(output: Output) -> Job {
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(!stderr.contains("panicked") && !stdout.contains("panicked"), "{stderr}");
-    Job { code: output.status.code(), stdout, stderr }
-}
-
-fn rocl(arguments: &[&str]) -> Job {
-    finished(command(arguments).output().unwrap())
-}
-
-/// Runs to a good end, and returns what was printed.
-#[track_caller]
-fn succeeds(arguments: &[&str]) -> String {
-    let job = rocl(arguments);
-    assert_eq!(job.code, Some(0), "{arguments:?}: {}", job.stderr);
-    job.stdout
-}
-
-/// The one line of JSON that is printed.
-#[track_caller]
-fn json(arguments: &[&str]) -> Value {
-    let stdout = succeeds(&[arguments, &["--json"]].concat());
-    assert_eq!(stdout.lines().count(), 1, "{stdout}");
-    serde_json::from_str(&stdout).unwrap()
-}
-
-/// Ends with `code` and a sentence that contains `expected`.
-#[track_caller]
-fn refused(arguments: &[&str], code: i32, expected: &str) {
-    let Job { code: found, stdout, stderr } = rocl(arguments);
-    assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{arguments:?}: {stderr}");
-    assert_eq!((found, stdout.as_str()), (Some(code), ""), "{arguments:?}: {stderr}");
-}
-
-fn path(folder: &Path, name: &str) -> String {
-    folder.join(name).to_str().unwrap().to_owned()
-}
-
-/// A recipe for toys: the demonstration's with a short attack.
-fn recipe(folder: &Path) -> String {
-    let mut recipe = rocl::recipe::Recipe::load("demo@1").unwrap();
-    recipe.name = "toy".to_owned();
-    recipe.network.width = 2;
-    recipe.train.epochs = 1;
-    recipe.attack.steps = 2;
-    recipe.evaluate.steps = 2;
-    recipe.linear_eval.epochs = 3;
-    recipe.linear_eval.milestones = vec![2];
-    let path = path(folder, "toy.toml");
-    std::fs::write(&path, recipe.to_toml().unwrap()).unwrap();
-    path
-}
-
-/// `pretrain` into `folder/run`.
-fn pretrain<'a>(recipe: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["pretrain", "--recipe", recipe, "--out", out, "--quiet"], &TOY[..], more].concat()
-}
-
-fn number(value: &Value, key: &str) -> f64 {
-    value[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {value}"))
-}
 
 #[test]
 fn from_training_to_accuracy_under_attack() {
@@ -119,17 +45,20 @@ fn from_training_to_accuracy_under_attack() {
         let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &head, "--quiet"];
         let evaluate = [&evaluate[..], &TOY].concat();
         let report = json(&evaluate);
-        assert_eq!((number(&report, "n"), number(&report, "steps")), (64.0, 2.0));
-        assert_eq!((&report["epsilon"], &report["data"]), (&Value::from("8/255"), &Value::from("textures")));
-        let (clean, pgd) = (number(&report, "clean"), number(&report, "pgd"));
+        let accuracies = |report: &Value| [&report["clean"], &report["attacks"][0]].map(|found| number(found, "accuracy"));
+        let attack = &report["attacks"][0];
+        assert_eq!((number(&report, "schema"), number(&report, "n"), number(attack, "steps")), (2.0, 64.0, 2.0));
+        assert_eq!((&attack["epsilon"], &report["data"]), (&Value::from("8/255"), &Value::from("textures")));
+        assert_eq!(attack["attack"], "pgd:linf:8/255:2");
+        let [clean, pgd] = accuracies(&report);
         assert!((0.0..=100.0).contains(&pgd) && (0.0..=100.0).contains(&clean), "{report}");
         let text = succeeds(&evaluate);
         assert!(text.contains(&format!("{clean:.2} %")) && text.contains("PGD-2, L∞ 8/255"), "{text}");
         // No budget, no attack; and the step follows the radius.
         let still = json(&[&evaluate[..], &["--epsilon", "0"]].concat());
-        assert_eq!((number(&still, "clean"), number(&still, "pgd")), (clean, clean));
+        assert_eq!(accuracies(&still), [clean, clean]);
         let wide = json(&[&evaluate[..], &["--epsilon", "16/255", "--out", &again]].concat());
-        assert_eq!(wide["step_size"], "16/2550");
+        assert_eq!(wide["attacks"][0]["step_size"], "16/2550");
         let file: Value = serde_json::from_slice(&std::fs::read(path(Path::new(&again), "evaluate.json")).unwrap()).unwrap();
         assert_eq!(file, wide);
     }
@@ -225,7 +154,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
 fn unusable_files_and_devices_are_explained() {
     let folder = TempDir::new().unwrap();
     let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
-    refused(&pretrain(&recipe, &out, &["--data", "nowhere"]), 1, "nowhere: there is no such folder");
+    refused(&pretrain(&recipe, &out, &["--data", "nowhere"]), 1, "nowhere: there is no such file or folder");
     let too_few = ["pretrain", "--recipe", &recipe, "--out", &out, "--limit", "8", "--device", "cpu"];
     refused(&too_few, 2, "the 8 training images do not fill one batch of 128; lower --batch-size to at most 8");
     let crowd = ["pretrain", "--recipe", &recipe, "--out", &out, "--threads", "1000000"];
@@ -307,6 +236,34 @@ fn cifar_binaries_are_trained_on() {
     let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &path(Path::new(&out), "head.safetensors")];
     let report: Value = serde_json::from_str(&succeeds(&[&evaluate[..], &flags].concat())).unwrap();
     assert_eq!((number(&report, "n"), &report["data"]), (40.0, &Value::from("cifar-10")));
+}
+
+#[test]
+fn a_hundred_classes_are_told_apart() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, out) = (recipe(folder.path()), path(folder.path(), "run"));
+    let hundred = folder.path().join("cifar-100-binary");
+    std::fs::create_dir_all(&hundred).unwrap();
+    for (name, labels) in [("train.bin", 0..100_u8), ("test.bin", 60..100)] {
+        // A coarse label, the fine one, and pixels.
+        let records = labels.flat_map(|label| [vec![label / 5, label], vec![label; 3072]].concat());
+        std::fs::write(hundred.join(name), records.collect::<Vec<u8>>()).unwrap();
+    }
+    let flags = ["--batch-size", "16", "--device", "cpu", "--quiet"];
+    let data = ["--data", hundred.to_str().unwrap()];
+    succeeds(&[&["pretrain", "--recipe", &recipe, "--out", &out], &data[..], &flags].concat());
+    let checkpoint = path(Path::new(&out), "checkpoint.safetensors");
+    let report = json(&[&["linear-eval", "--checkpoint", &checkpoint], &data[..], &flags].concat());
+    assert_eq!(number(&report, "n"), 100.0);
+    let head = path(Path::new(&out), "head.safetensors");
+    let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--head", &head];
+    let report = json(&[&evaluate, &data[..], &flags].concat());
+    assert_eq!((number(&report, "n"), &report["data"]), (40.0, &Value::from("cifar-100")));
+    // Ten classes are others.
+    let ten = cifar(folder.path());
+    let elsewhere = ["--data", ten.to_str().unwrap()];
+    let expected = "the head tells 100 classes apart, but cifar-10 has 10; give the --data that it was fitted on";
+    refused(&[&evaluate, &elsewhere[..], &flags].concat(), 2, expected);
 }
 
 #[test]

@@ -133,6 +133,14 @@ static inline void* rocl_shared(uint64_t bytes) {
 }
 #define SHARED(type, name, count) type* name = static_cast<type*>(rocl_shared(sizeof(type) * (count)))
 
+// The C library may or may not have these. Through double, so that the f32 ones are rounded as well as CUDA's.
+static inline double rocl_cospi(double x) { return std::cos(3.14159265358979323846 * x); }
+static inline double rocl_sinpi(double x) { return std::sin(3.14159265358979323846 * x); }
+#define cospi(x) rocl_cospi(x)
+#define sinpi(x) rocl_sinpi(x)
+#define cospif(x) ((float)rocl_cospi(x))
+#define sinpif(x) ((float)rocl_sinpi(x))
+
 static inline float __int_as_float(int32_t bits) {
     float x;
     std::memcpy(&x, &bits, 4);

@@ -38,6 +38,11 @@ DEVICE inline float logarithm(float x) { return logf(x); }
 DEVICE inline double logarithm(double x) { return log(x); }
 DEVICE inline float square_root(float x) { return sqrtf(x); }
 DEVICE inline double square_root(double x) { return sqrt(x); }
+// cos(pi x) and sin(pi x).
+DEVICE inline float cosine_of_half_turns(float x) { return cospif(x); }
+DEVICE inline double cosine_of_half_turns(double x) { return cospi(x); }
+DEVICE inline float sine_of_half_turns(float x) { return sinpif(x); }
+DEVICE inline double sine_of_half_turns(double x) { return sinpi(x); }
 
 // What a rectifier lifts its input to: nothing, when there is none.
 DEVICE inline Real rectifier_floor(int32_t relu) { return relu ? (Real)0 : -(Real)INFINITY; }

@@ -4,7 +4,7 @@ use super::{Objective, step_by_step};
 use crate::element::Element;
 use crate::loss::EmbeddingLoss;
 use crate::nn::{Inference, Projector, RowScaled};
-use crate::ops::LinfStep;
+use crate::ops::PgdStep;
 use crate::{Device, Result, Tensor};
 
 /// Contrastive loss over [f(x), f(target)], as a function of x.
@@ -113,17 +113,17 @@ impl<T: Element> Objective<T::Real> for InstanceObjective<'_, T> {
 
     fn ascend(
         &mut self,
-        step: &LinfStep<T::Real>,
+        step: &PgdStep<T::Real>,
         steps: usize,
         clean: &Tensor<T::Real>,
         x: &Tensor<T::Real>,
         gradient: &Tensor<T::Real>,
     ) -> Result<()> {
         let InstanceBuffers { batch, embeddings, both, .. } = self.buffers;
-        if both.is_some() || !self.model.steps_in_the_stem() {
+        let Some(in_the_stem) = step.linf().filter(|_| both.is_none() && self.model.steps_in_the_stem()) else {
             return step_by_step(self, step, steps, clean, x, gradient);
-        }
-        self.model.ascend(step, steps, clean, x, |features| {
+        };
+        self.model.ascend(&in_the_stem, steps, clean, x, |features| {
             self.projector.forward_into(features, &embeddings.rows(0..*batch)?)?;
             self.d_features(*batch)
         })

@@ -1,18 +1,24 @@
 //! Attacks: how an image is changed within a budget so that a loss grows.
 //!
 //! An [`Attack`] sees the model only through an [`Objective`], x → loss and ∇x, so any attack runs against any loss: the contrastive one of
-//! pretraining ([`InstanceObjective`]) or the cross-entropy of a classifier ([`ClassifierObjective`]).
+//! pretraining ([`InstanceObjective`]), those of a classifier ([`ClassifierObjective`]), or their expectation over random views
+//! ([`SmoothedObjective`]). An objective that is also a [`Judge`] says how each image fares, by which [`WorstOf`] several attacks, such as
+//! restarts of one, keeps the worst for each image.
 
 mod classifier;
 mod instance;
 mod pgd;
+mod smoothed;
+mod worst_of;
 
-pub use classifier::{ClassifierBuffers, ClassifierObjective};
+pub use classifier::{ClassifierBuffers, ClassifierLoss, ClassifierObjective};
 pub use instance::{InstanceBuffers, InstanceObjective};
-pub use pgd::{LinfPgd, RandomStart};
+pub use pgd::{Pgd, RandomStart};
+pub use smoothed::{SmoothedBuffers, SmoothedObjective, Smoothing};
+pub use worst_of::{Judge, WorstOf};
 
 use crate::element::Real;
-use crate::ops::{self, LinfStep};
+use crate::ops::PgdStep;
 use crate::{Result, Tensor};
 
 /// What an attack increases.
@@ -22,7 +28,7 @@ pub trait Objective<R: Real> {
 
     /// Moves `x` in place by `steps` steps around `clean`, each along the gradient at where the one before it led. `gradient` has room for one
     /// gradient, and holds nothing of use afterwards: an objective may have a way to step without storing it.
-    fn ascend(&mut self, step: &LinfStep<R>, steps: usize, clean: &Tensor<R>, x: &Tensor<R>, gradient: &Tensor<R>) -> Result<()> {
+    fn ascend(&mut self, step: &PgdStep<R>, steps: usize, clean: &Tensor<R>, x: &Tensor<R>, gradient: &Tensor<R>) -> Result<()> {
         step_by_step(self, step, steps, clean, x, gradient)
     }
 
@@ -33,7 +39,7 @@ pub trait Objective<R: Real> {
 /// [`Objective::ascend`] by gradients that are stored.
 fn step_by_step<R: Real, O: Objective<R> + ?Sized>(
     objective: &mut O,
-    step: &LinfStep<R>,
+    step: &PgdStep<R>,
     steps: usize,
     clean: &Tensor<R>,
     x: &Tensor<R>,
@@ -41,7 +47,7 @@ fn step_by_step<R: Real, O: Objective<R> + ?Sized>(
 ) -> Result<()> {
     (0..steps).try_for_each(|_| {
         objective.gradient(x, gradient)?;
-        ops::pgd_linf_step(x, gradient, clean, step.size, step.radius)
+        step.take(x, gradient, clean)
     })
 }
 

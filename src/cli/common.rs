@@ -8,6 +8,7 @@ use super::device;
 use super::output::note;
 use super::precision::Precision;
 use super::room::{self, Job, Size};
+use crate::data::validation::Validation;
 use crate::data::{Dataset, Source, Split};
 use crate::device::HostOptions;
 use crate::recipe::Recipe;
@@ -20,7 +21,7 @@ const MOST_THREADS: usize = 1024;
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// `textures` (built in, the default), or the folder of CIFAR-10's binary files
+    /// `textures` (built in, the default), or a path: see `rocl fetch --help`
     #[arg(long, value_name = "DATA")]
     pub data: Option<Source>,
     /// Folder for all results
@@ -166,9 +167,21 @@ impl Settings {
     pub fn data(&self, split: Split) -> Result<Dataset> {
         let data = self.data.open(split, self.limit)?;
         if self.verbose {
-            note(format!("data: {}, {} images of the {split} split from {}", data.name, data.len(), self.data));
+            note(format!("data: {}, {} images of the {} split from {}", data.name, data.len(), split.name(), self.data));
         }
         Ok(data)
+    }
+
+    /// The training images, without those that are held out.
+    ///
+    /// # Errors
+    /// Those of [`Settings::data`] and [`Validation::split`].
+    pub fn training_data(&self, held_out: Option<Validation>) -> Result<Dataset> {
+        let data = self.data(Split::Train)?;
+        match held_out {
+            Some(validation) => Ok(validation.split(&data)?.0),
+            None => Ok(data),
+        }
     }
 }
 
@@ -214,7 +227,7 @@ impl Common {
 /// [`Error::Usage`] when `--data` was left out and the checkpoint is of other data.
 pub fn data_is_known(common: &Common, checkpoint: &Checkpoint) -> Result<()> {
     let trained_on = &checkpoint.meta.data;
-    if common.data.is_none() && !trained_on.starts_with("textures") {
+    if common.data.is_none() && trained_on.split(',').next() != Some("textures") {
         return Err(Error::Usage(format!("the encoder was trained on {trained_on}; say with --data which images to use now")));
     }
     Ok(())

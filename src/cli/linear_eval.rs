@@ -4,7 +4,7 @@ use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::output::{print, print_json};
 use super::precision::in_precision;
 use super::room::Job;
-use crate::data::Split;
+use crate::data::validation::Validation;
 use crate::element::Element;
 use crate::recipe::linear_eval::{Fit, fit_head};
 use crate::recipe::rehearsal;
@@ -34,6 +34,9 @@ pub struct Args {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
+    /// Leave out training images to validate on: a fraction, or how many
+    #[arg(long, value_name = "PART")]
+    val: Option<Validation>,
     #[command(flatten)]
     common: Common,
 }
@@ -52,7 +55,7 @@ struct Report {
 /// # Errors
 /// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
 pub fn run(args: Args) -> Result<()> {
-    let Args { checkpoint: path, common, epochs } = args;
+    let Args { checkpoint: path, common, epochs, val } = args;
     let checkpoint = Checkpoint::load(&path, Kind::Pretrain)?;
     data_is_known(&common, &checkpoint)?;
     let mut recipe = recipe_of(&checkpoint)?;
@@ -62,15 +65,15 @@ pub fn run(args: Args) -> Result<()> {
     let overrides = Overrides { linear_epochs: epochs, ..batches(&recipe, common.batch_size) };
     let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
-    in_precision!(precision, T => fit::<T>(&settings, &checkpoint))
+    in_precision!(precision, T => fit::<T>(&settings, &checkpoint, val))
 }
 
-fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint) -> Result<()> {
+fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Validation>) -> Result<()> {
     let path = settings.out.join(HEAD);
     if path.exists() {
         return Err(Error::Usage(format!("{} is there already; choose another --out, or delete it", path.display())));
     }
-    let (device, data) = (settings.device()?, settings.data(Split::Train)?);
+    let (device, data) = (settings.device()?, settings.training_data(val)?);
     atomic::probe(&path)?;
     let linear = &settings.recipe.linear_eval;
     let needs = |batch| {

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod device;
 pub mod doctor;
 pub mod evaluate;
+pub mod fetch;
 pub mod linear_eval;
 pub mod output;
 pub mod precision;
@@ -22,9 +23,10 @@ use crate::Result;
 const EXAMPLES: &str = "\
 Examples:
   rocl demo --out demo
-  rocl pretrain --data cifar-10 --recipe cifar-small --out run
-  rocl linear-eval --data cifar-10 --checkpoint run/checkpoint.safetensors
-  rocl evaluate --data cifar-10 --checkpoint run/checkpoint.safetensors \\
+  rocl fetch cifar10
+  rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
+  rocl linear-eval --data data/cifar-10-batches-bin --checkpoint run/checkpoint.safetensors
+  rocl evaluate --data data/cifar-10-batches-bin --checkpoint run/checkpoint.safetensors \\
                 --head run/head.safetensors";
 
 /// Adversarial self-supervised contrastive learning (RoCL): train without labels, attack, measure
@@ -38,6 +40,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Fetch(fetch::Args),
     Pretrain(pretrain::Args),
     LinearEval(linear_eval::Args),
     Evaluate(evaluate::Args),
@@ -71,6 +74,7 @@ fn take_negatives(command: clap::Command) -> clap::Command {
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
+        Command::Fetch(args) => fetch::run(args),
         Command::Pretrain(args) => pretrain::run(args),
         Command::LinearEval(args) => linear_eval::run(args),
         Command::Evaluate(args) => evaluate::run(args),

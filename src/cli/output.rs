@@ -37,3 +37,21 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
             .map_err(|error| Error::Numeric(format!("a result has no JSON form ({error}); omit --json")))?,
     )
 }
+
+/// The text with control characters spelt out, but for line ends and tabs: messages quote what files and arguments hold, and a terminal obeys it.
+pub fn printable(text: &str) -> String {
+    let spelt =
+        |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(spelt).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn terminals_get_no_orders() {
+        assert_eq!(printable("a\tb\nc ε"), "a\tb\nc ε");
+        assert_eq!(printable("\u{1b}[31mred\u{0}\r"), "\\u{1b}[31mred\\u{0}\\r");
+    }
+}

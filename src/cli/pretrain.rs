@@ -5,7 +5,7 @@ use super::output::{note, print, print_json};
 use super::precision::in_precision;
 use super::room::Job;
 use super::tune::Tune;
-use crate::data::Split;
+use crate::data::validation::Validation;
 use crate::element::Element;
 use crate::recipe::settings::{Method, Overrides, Recipe};
 use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, check_resumable, duration};
@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
-  rocl pretrain --data cifar-10 --recipe cifar-small --out run
+  rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
   rocl pretrain --recipe demo --method simclr --limit 4000 --out run
-  rocl pretrain --data cifar-10 --out run --resume";
+  rocl pretrain --data data/cifar-10-batches-bin --out run --resume";
 
 /// Train an encoder without labels
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,9 @@ pub struct Args {
     resume: bool,
     #[command(flatten)]
     tune: Tune,
+    /// Leave out training images to validate on: a fraction, or how many
+    #[arg(long, value_name = "PART")]
+    val: Option<Validation>,
     #[command(flatten)]
     common: Common,
 }
@@ -58,7 +61,7 @@ struct Report {
 /// # Errors
 /// [`Error::Usage`] for settings out of range or a folder that holds a run already; those of [`Training::run`].
 pub fn run(args: Args) -> Result<()> {
-    let Args { mut common, method, epochs, width, resume, tune } = args;
+    let Args { mut common, method, epochs, width, resume, tune, val } = args;
     let out = common.out.clone().unwrap_or_else(|| "rocl-run".into());
     let path = out.join(CHECKPOINT);
     let checkpoint = started(&path, resume)?;
@@ -68,12 +71,12 @@ pub fn run(args: Args) -> Result<()> {
         common.computing.resume(checkpoint);
     }
     let settings = common.settle(recipe, out)?;
-    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref(), tune))
+    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref(), tune, val))
 }
 
-fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: Tune) -> Result<()> {
+fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: Tune, val: Option<Validation>) -> Result<()> {
     let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
-    let (device, data) = (settings.device()?, settings.data(Split::Train)?);
+    let (device, data) = (settings.device()?, settings.training_data(val)?);
     interrupt::install()?;
     let tuning = tune.start::<T>(&device)?;
     if let Some(checkpoint) = checkpoint {

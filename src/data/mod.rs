@@ -1,19 +1,24 @@
 //! Images: where they come from, and how an epoch draws from them.
 //!
-//! [`Source`] names a data set as the command line does (`textures` or a folder) and opens a [`Split`] of it as a [`Dataset`], held in
-//! memory as 8-bit NHWC. [`sampling::EpochPlan`] then draws the order of an epoch and the [`augmentation`] of every view.
+//! [`Source`] names a data set as the command line does (`textures` or a path) and opens a [`Split`] of it as a [`Dataset`], held in
+//! memory as 8-bit NHWC; [`mod@fetch`] downloads one. [`sampling::EpochPlan`] then draws the order of an epoch and the [`augmentation`] of every view.
 
 pub mod augmentation;
 pub mod cifar;
+pub mod fetch;
+pub mod image_folder;
+pub mod npz;
+mod numpy;
+mod pickle;
 pub mod sampling;
+mod source;
 pub mod stream;
 pub mod textures;
+pub mod validation;
 
-use crate::Result;
-use std::convert::Infallible;
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
+pub use source::Source;
+
+use std::path::Path;
 
 /// Height and width of every image, in pixels.
 pub const IMAGE_SIDE: usize = 32;
@@ -24,6 +29,9 @@ pub const IMAGE_CHANNELS: usize = 3;
 /// Bytes of one image.
 pub const IMAGE_BYTES: usize = IMAGE_SIDE * IMAGE_SIDE * IMAGE_CHANNELS;
 
+/// Classes at most: a label is a byte.
+pub const MOST_CLASSES: usize = 256;
+
 /// Which part of a data set: what is trained on, or what is only ever measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
@@ -33,12 +41,29 @@ pub enum Split {
     Test,
 }
 
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Train => "training",
+impl Split {
+    /// What files and folders of it are called, `train` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
             Self::Test => "test",
-        })
+        }
+    }
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Train => Self::Test,
+            Self::Test => Self::Train,
+        }
+    }
+
+    /// What it is there for, for messages.
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Train => "train on",
+            Self::Test => "test on",
+        }
     }
 }
 
@@ -95,47 +120,16 @@ impl Dataset {
     }
 }
 
-/// Where a user says the images are: `--data textures`, or `--data FOLDER`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The built-in set, see [`textures`].
-    Textures,
-    /// A folder of CIFAR-10 binary files, see [`cifar`].
-    Folder(PathBuf),
+/// What is said of a file that the system does not give.
+fn cannot_be_read(error: std::io::Error) -> String {
+    format!("cannot be read ({error})")
 }
 
-impl Source {
-    /// Opens one split, or its first `limit` images.
-    ///
-    /// # Errors
-    /// For a folder, those of [`cifar::read`]; the built-in set always opens.
-    pub fn open(&self, split: Split, limit: Option<usize>) -> Result<Dataset> {
-        match self {
-            Self::Textures => {
-                let len = textures::default_len(split);
-                Ok(textures::render(textures::SEED, split, limit.unwrap_or(len).min(len)))
-            }
-            Self::Folder(folder) => cifar::read(folder, split, limit),
-        }
-    }
-}
-
-impl FromStr for Source {
-    type Err = Infallible;
-
-    /// `textures` is the built-in set; anything else is a folder (`./textures` for one of that name).
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "textures" { Self::Textures } else { Self::Folder(text.into()) })
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Textures => f.write_str("textures"),
-            Self::Folder(folder) => folder.display().fmt(f),
-        }
-    }
+/// What tables and logs call the images at `path`: `flowers.npz`, or `folder flowers`, which is no other set's name.
+fn name_of(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    if path.is_dir() { format!("folder {name}") } else { name.into_owned() }
 }
 
 #[cfg(test)]
@@ -165,20 +159,5 @@ mod tests {
         let picked = numbered(12).select(&[11, 0, 11]);
         assert_eq!(picked.labels, [1, 0, 1]);
         assert_eq!(picked.image(2), [11; IMAGE_BYTES]);
-    }
-
-    #[test]
-    fn a_source_is_read_as_it_is_written() {
-        for text in ["textures", "./textures", "/data/cifar"] {
-            let Ok(source) = text.parse::<Source>();
-            assert_eq!(source.to_string(), text);
-        }
-        assert_eq!("textures".parse(), Ok(Source::Textures));
-    }
-
-    #[test]
-    fn the_limit_is_at_most_the_whole_split() {
-        assert_eq!(Source::Textures.open(Split::Test, Some(7)).unwrap().len(), 7);
-        assert_eq!(Source::Textures.open(Split::Test, Some(usize::MAX)).unwrap().len(), textures::default_len(Split::Test));
     }
 }

@@ -5,6 +5,7 @@
 
 mod activation;
 mod augment;
+mod ball;
 mod batch_norm;
 mod cast;
 mod check;
@@ -14,11 +15,13 @@ mod conv_direct;
 mod cross_entropy;
 mod filter;
 mod image;
+mod kl_divergence;
 #[cfg(feature = "ladder")]
 pub mod ladder;
 mod layout;
 mod linear;
 mod loss_scale;
+mod margin;
 mod normalize;
 mod nt_xent;
 mod optim;
@@ -26,13 +29,16 @@ mod pgd;
 mod pool;
 mod random;
 mod reduce;
+mod restart;
 mod rows;
 mod scale;
 mod stem;
 mod stem_pgd;
+mod transform;
 
 pub use activation::{activation_backward, bias_activation, bias_gradient};
 pub use augment::augment;
+pub use ball::{L1_STEP_SUPPORT, pgd_l1_step, pgd_l2_step, random_start_l1, random_start_l2};
 pub use batch_norm::{
     BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_statistics,
 };
@@ -43,16 +49,20 @@ pub use conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
 pub use cross_entropy::cross_entropy;
 pub use filter::{DgradFilters, add_filter_gradient, room_for_turned_filter, turn_filter};
 pub use image::{gather_labels, gather_rows, unit_range};
+pub use kl_divergence::kl_divergence;
 pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
 pub use linear::{linear, linear_dgrad, linear_wgrad};
 pub use loss_scale::{LossScale, LossScaleState, undo_if_skipped};
+pub use margin::margin_loss;
 pub use normalize::{normalize, normalize_backward};
 pub use nt_xent::{NtXent, NtXentWorkspace, nt_xent};
 pub use optim::{AdamWSettings, CHUNK, ChunkTable, LarsSettings, LarsWorkspace, SgdSettings, adamw, lars, sgd};
-pub use pgd::{LinfStep, pgd_linf_step, pgd_linf_step_unfused};
+pub use pgd::{LinfStep, Norm, PgdStep, pgd_linf_step, pgd_linf_step_unfused};
 pub use pool::{average_pool, average_pool_backward};
 pub use random::random_start;
 pub use reduce::weighted_sum;
+pub use restart::{Outcome, keep_worse};
 pub use scale::{scale_by_loss_scale, scale_rows};
 pub use stem::{STEM_CHANNELS, stem_filters, stem_filters_backward, stem_images, stem_images_backward};
 pub use stem_pgd::{StemStep, stem_pgd_step};
+pub use transform::{transform_views, transform_views_backward};

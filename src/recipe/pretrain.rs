@@ -3,12 +3,13 @@
 use super::attacked::Attacked;
 use super::epoch::EpochBuffers;
 use super::settings::{Method, Recipe, View};
-use crate::attack::{Attack, LinfPgd, RandomStart};
+use crate::attack::{Attack, Pgd, RandomStart};
 use crate::data::Dataset;
 use crate::device::ranges::Range;
 use crate::element::{Element, Real};
 use crate::loss::{EmbeddingLoss, NtXent};
 use crate::nn::Network;
+use crate::ops::{Norm, PgdStep};
 use crate::optim::Optimizer;
 use crate::{Device, Error, Result, Tensor};
 use std::ffi::CStr;
@@ -61,12 +62,12 @@ impl<R: Real> Ingredients<R> {
         let (settings, groups) = (&recipe.attack, recipe.attack_groups() as usize);
         let start =
             settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
-        let (epsilon, step_size) = (settings.epsilon.value(), settings.step_size.value());
+        let step = PgdStep::new(Norm::Linf, settings.step_size.value(), settings.epsilon.value());
         Ok(Self {
             loss: nt_xent(3 * batch, 1)?,
             attack_loss: nt_xent(2 * batch, groups)?,
             regularizer: nt_xent(2 * batch, groups)?,
-            attack: Box::new(LinfPgd::new(device, batch, epsilon, step_size, settings.steps as usize, start)?),
+            attack: Box::new(Pgd::new(device, batch, step, settings.steps as usize, start)?),
         })
     }
 }

@@ -3,12 +3,12 @@
 //! A CPU's memory is the program's own too: there what it holds besides counts, where that can be large (images that it has read, checkpoints).
 
 use super::demo::{METHODS, judge, with_method};
-use super::evaluate::evaluate;
 use super::linear_eval::fit_head;
 use super::pretrain::Pretraining;
 use super::saved::saving_bytes;
-use super::settings::{Evaluate, LinearEval, Recipe};
+use super::settings::{Evaluate, LinearEval, NamedAttack, Recipe};
 use super::trained::Encoder;
+use super::transfer_matrix::Participant;
 use crate::data::Dataset;
 use crate::device::Needs;
 use crate::element::Element;
@@ -45,17 +45,25 @@ pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Ch
     })
 }
 
-/// Of loading an encoder and a head, and attacking them.
+/// Of loading encoders and heads of these recipes (the batch is that of the first), and measuring them by `measure`.
 ///
 /// # Errors
 /// Those of the job.
-pub fn evaluation<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint, data: &Dataset) -> Result<Needs> {
+pub fn evaluation<T: Element>(
+    device: &Device,
+    recipes: &[Recipe],
+    held_bytes: usize,
+    classes: usize,
+    measure: impl Fn(&Device, &[Participant<T>]) -> Result<()>,
+) -> Result<Needs> {
     device.needs(|dry| {
-        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
-        let encoder = Encoder::<T>::untrained(dry, recipe)?;
-        let settings = one_step(&recipe.evaluate);
-        let head = encoder.new_head(data.classes.len(), settings.batch_size as usize, 0)?;
-        evaluate(dry, &settings, encoder.inference(), &head, data, 0, |_| Ok(())).map(drop)
+        let _held = held(dry, held_bytes)?;
+        let batch = recipes.first().map_or(1, |recipe| recipe.evaluate.batch_size as usize);
+        let participant = |recipe: &Recipe| {
+            let encoder = Encoder::<T>::untrained(dry, recipe)?;
+            Ok(Participant { name: String::new(), head: encoder.new_head(classes, batch, 0)?, encoder })
+        };
+        measure(dry, &recipes.iter().map(participant).collect::<Result<Vec<_>>>()?)
     })
 }
 
@@ -91,6 +99,10 @@ fn one_epoch(settings: &LinearEval) -> LinearEval {
 }
 
 /// More steps take no more memory.
+pub fn one_step_each(attacks: &[NamedAttack]) -> Vec<NamedAttack> {
+    attacks.iter().map(|attack| NamedAttack { steps: attack.steps.map(|_| 1), ..*attack }).collect()
+}
+
 fn one_step(settings: &Evaluate) -> Evaluate {
     Evaluate { steps: 1, ..settings.clone() }
 }

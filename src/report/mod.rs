@@ -1,3 +1,4 @@
-//! Results for people: text tables.
+//! Results for people: text tables, and the statistics in them.
 
+pub mod statistics;
 pub mod table;

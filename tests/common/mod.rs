@@ -6,6 +6,7 @@ pub mod altered;
 pub mod devices;
 #[path = "../fake_cuda/mod.rs"]
 pub mod fake_cuda;
+pub mod python;
 pub mod skipped;
 
 pub use skipped::skipped;

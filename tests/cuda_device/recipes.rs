@@ -167,7 +167,11 @@ fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn()
     });
 
     let device = open();
-    allocates(&device, &rehearsal::evaluation::<T>(&device, recipe, &checkpoint, &test).unwrap(), || {
+    let settings = &recipe.evaluate;
+    let needs = rehearsal::evaluation::<T>(&device, std::slice::from_ref(recipe), 0, test.classes.len(), |dry, models| {
+        evaluate(dry, settings, models[0].encoder.inference(), &models[0].head, &test, 0, |_| Ok(())).map(drop)
+    });
+    allocates(&device, &needs.unwrap(), || {
         let encoder = Encoder::<T>::load(&device, recipe, &checkpoint).unwrap();
         let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
         evaluate(&device, &recipe.evaluate, encoder.inference(), &head, &test, 0, |_| Ok(())).unwrap();

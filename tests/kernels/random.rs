@@ -5,7 +5,7 @@ use rocl::element::Real;
 use rocl::{Tensor, ops};
 
 /// Philox 4×32-10 as in the paper (Salmon et al., SC 2011, Section 3.3), from its definition by 64-bit products.
-fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     (0..10u32).fold(counter, |[r0, l0, r1, l1], round| {
         let product = |multiplier: u64, word: u32| multiplier * u64::from(word);
         let (a, b) = (product(0xD251_1F53, r0), product(0xCD9E_8D57, r1));

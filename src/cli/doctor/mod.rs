@@ -11,14 +11,14 @@ use checks::Check;
 const EXAMPLES: &str = "\
 Examples:
   rocl doctor
-  rocl doctor --data cifar-10
+  rocl doctor --data data/cifar-10-batches-bin
   rocl doctor --json";
 
 /// Say what this program and this machine can do, and what to do about the rest
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images to look at: `textures` (built in, the default), or the folder of CIFAR-10's binary files
+    /// Images to look at: `textures` (built in, the default), or a path: see `rocl fetch --help`
     #[arg(long, value_name = "DATA", default_value = "textures")]
     data: Source,
     /// Print the result as JSON

@@ -6,6 +6,7 @@
 
 mod check;
 mod keys;
+mod named_attack;
 mod number;
 mod overrides;
 mod presets;
@@ -17,6 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use keys::nearest;
+pub use named_attack::NamedAttack;
 pub use number::Number;
 pub use overrides::Overrides;
 pub use presets::{preset, preset_names};

@@ -23,10 +23,17 @@ pub enum Number {
 impl Number {
     /// A tenth of it: the usual step of an attack within this radius.
     pub fn tenth(self) -> Self {
-        match self {
-            Self::Fraction(numerator, denominator) if denominator <= u32::MAX / 10 => Self::Fraction(numerator, 10 * denominator),
-            other => Self::Decimal(other.value() / 10.0),
-        }
+        self.times(1, 10)
+    }
+
+    /// `numerator`/`denominator` of it, the denominator not being 0; a fraction stays one where it can be written.
+    pub fn times(self, numerator: u32, denominator: u32) -> Self {
+        let fraction = match self {
+            Self::Fraction(n, d) => n.checked_mul(numerator).zip(d.checked_mul(denominator)),
+            Self::Decimal(_) => None,
+        };
+        let decimal = || Self::Decimal(self.value() * f64::from(numerator) / f64::from(denominator));
+        fraction.map_or_else(decimal, |(n, d)| Self::Fraction(n, d))
     }
 
     /// The value, rounded once to f64.

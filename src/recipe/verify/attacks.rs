@@ -3,7 +3,7 @@
 use super::recording::native;
 use super::row::{Class, Measure, Row, median};
 use super::{Session, nearest, widened};
-use crate::attack::{LinfPgd, Objective};
+use crate::attack::{Objective, Pgd};
 use crate::element::Element;
 use crate::{Result, Tensor};
 
@@ -87,7 +87,7 @@ pub(super) fn by_image<T: Element>(session: &Session<T>, name: &str, found: &[f6
 pub(super) fn single_steps<T: Element>(
     session: &Session<T>,
     trajectory: &str,
-    attack: &LinfPgd<T::Real>,
+    attack: &Pgd<T::Real>,
     objective: &mut dyn Objective<T::Real>,
     step_size: f64,
 ) -> Result<Row> {

@@ -4,8 +4,9 @@ use super::attacks::{Points, by_image, single_steps, teacher_forced};
 use super::recording::upload;
 use super::row::{Class, Row};
 use super::{Session, adversary, widened};
-use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, LinfPgd, Objective};
+use crate::attack::{Attack, ClassifierBuffers, ClassifierObjective, Objective, Pgd};
 use crate::element::{Element, Real};
+use crate::ops::{Norm, PgdStep};
 use crate::{Result, Tensor, ops};
 
 const STEPS: usize = 20;
@@ -16,14 +17,14 @@ pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
         return Ok(Vec::new());
     }
     let batch = session.batch();
-    let buffers = ClassifierBuffers::new(device, batch, session.head.features())?;
+    let buffers = ClassifierBuffers::new(device, batch, &session.head)?;
     let labels = recording.labels(device, batch, session.head.classes())?;
     let epsilon = session.recipe.attack.epsilon.value();
     let step_size = epsilon / 10.0;
     let mut attacked = Attacked {
         session,
         objective: ClassifierObjective::new(session.model.encoder(), &session.head, &buffers, &labels, batch),
-        attack: LinfPgd::new(device, batch, epsilon, step_size, STEPS, None)?,
+        attack: Pgd::new(device, batch, PgdStep::new(Norm::Linf, step_size, epsilon), STEPS, None)?,
         clean: recording.images(device, "in/x1", batch)?,
         step_size,
         mean: 1.0 / batch as f64,
@@ -38,7 +39,7 @@ pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
 struct Attacked<'a, T: Element> {
     session: &'a Session<'a, T>,
     objective: ClassifierObjective<'a, T>,
-    attack: LinfPgd<T::Real>,
+    attack: Pgd<T::Real>,
     clean: Tensor<T::Real>,
     step_size: f64,
     /// The recording has the mean over the batch, the objective the sum.

@@ -4,8 +4,9 @@ use super::attacks::{Points, differing, single_steps, teacher_forced};
 use super::recording::{native, upload};
 use super::row::{Class, Measure, Row};
 use super::{Session, adversary, widened};
-use crate::attack::{LinfPgd, Objective};
+use crate::attack::{Objective, Pgd};
 use crate::element::{Element, Real};
+use crate::ops::{Norm, PgdStep};
 use crate::{Device, Result, Tensor};
 
 const TRAJECTORY: &str = "attack/x_traj";
@@ -22,7 +23,8 @@ pub(super) fn rows<T: Element>(session: &Session<T>) -> Result<Vec<Row>> {
     let target = recording.images(device, "in/x2", batch)?;
     let mut objective = session.model.objective(&*session.losses.attack_loss, &target)?;
     let mut rows = teacher_forced(session, "attack", &mut objective, &Points::Trajectory, (steps, 1.0))?;
-    let pgd = LinfPgd::<T::Real>::new(device, batch, settings.epsilon.value(), step_size, 1, None)?;
+    let step = PgdStep::<T::Real>::new(Norm::Linf, step_size, settings.epsilon.value());
+    let pgd = Pgd::new(device, batch, step, 1, None)?;
     rows.push(single_steps(session, TRAJECTORY, &pgd, &mut objective, step_size)?);
     if recording.has(GRADIENT) {
         rows.push(along_recorded_gradients(session, steps, step_size)?);

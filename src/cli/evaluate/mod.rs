@@ -1,0 +1,278 @@
+//! `rocl evaluate`.
+
+mod adversaries;
+mod report;
+mod transfer;
+
+use super::common::{Common, Settings, data_is_known, recipe_of};
+use super::output::{note, print_json};
+use super::precision::in_precision;
+use super::room::Job;
+use crate::attack::Smoothing;
+use crate::data::validation::Validation;
+use crate::data::{Dataset, Split};
+use crate::element::Element;
+use crate::nn::LINEAR;
+use crate::recipe::accuracies::Accuracies;
+use crate::recipe::adversaries::Adversaries;
+use crate::recipe::evaluate::{Evaluation, Right};
+use crate::recipe::per_image::PerImage;
+use crate::recipe::rehearsal;
+use crate::recipe::settings::{NamedAttack, Number, Overrides, Recipe};
+use crate::recipe::trained::{ENCODER, Encoder};
+use crate::recipe::training::data_name;
+use crate::recipe::transfer_matrix::Participant;
+use crate::run::checkpoint::{Checkpoint, Kind};
+use crate::run::progress::Progress;
+use crate::{Device, Error, Result};
+use report::{Report, Versus};
+use std::path::{Path, PathBuf};
+use transfer::Pair;
+
+/// More seeds, or views, than anybody waits for.
+const MOST: u32 = 1000;
+
+const EXAMPLES: &str = "\
+Attacks: pgd:NORM:EPSILON:STEPS or fgsm:NORM:EPSILON, NORM being linf, l2 or l1; with, behind them,
+:step=NUMBER :start=random|image :restarts=N :margin :kl :eot (docs/evaluation.md).
+
+Examples:
+  rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors \\
+                --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run";
+
+/// Measure clean accuracy, and accuracy under attacks
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The encoder, from `rocl pretrain`
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// The classifier, from `rocl linear-eval`
+    #[arg(long, value_name = "FILE")]
+    head: PathBuf,
+    /// Attacks instead of the recipe's, separated by commas; see below
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["epsilon", "step_size", "steps"])]
+    attack: Vec<NamedAttack>,
+    /// Radius of the L-infinity ball, such as 8/255
+    #[arg(long, value_name = "NUMBER")]
+    epsilon: Option<Number>,
+    /// Step size of the attack, such as 2/255
+    #[arg(long, value_name = "NUMBER")]
+    step_size: Option<Number>,
+    /// Steps of the attack
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Attack with N seeds, from --seed on, and average
+    #[arg(long, value_name = "N")]
+    seeds: Option<u32>,
+    /// Compare with another model, by the per_image.json in its --out
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Measure on the images that `linear-eval --val` held out
+    #[arg(long, value_name = "PART")]
+    val: Option<Validation>,
+    /// Classify by the mean scores of N random views of each image
+    #[arg(long, value_name = "N")]
+    smooth: Option<u32>,
+    /// Keep the adversarial images
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    save_adversaries: Option<PathBuf>,
+    /// Attack with kept adversarial images, of this model or another
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries", "smooth"])]
+    adversaries: Option<PathBuf>,
+    /// Attack this model and others, ENCODER:HEAD, by each other
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries", "smooth"])]
+    transfer_from: Vec<Pair>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The model that is asked for, and what is to be done to it.
+struct Asked {
+    path: PathBuf,
+    head_path: PathBuf,
+    checkpoint: Checkpoint,
+    head: Checkpoint,
+    attacks: Vec<NamedAttack>,
+    /// Views of each image that a smoothed classifier has.
+    smooth: Option<u32>,
+    settings: Settings,
+    /// Where results go, if anywhere.
+    out: Option<PathBuf>,
+}
+
+impl Asked {
+    /// Plans what `measure` needs for this model and others of these recipes (their batch is this one's), and makes room for it.
+    fn make_room<T: Element>(
+        &self,
+        device: &Device,
+        others: &[Recipe],
+        held: usize,
+        classes: usize,
+        measure: impl Fn(&Device, &[Participant<T>], usize) -> Result<()>,
+    ) -> Result<()> {
+        let needs = |batch: u32| {
+            let overrides = Overrides { evaluate_batch_size: Some(batch), ..Overrides::default() };
+            let recipes = [&self.settings.recipe].into_iter().chain(others).map(|recipe| recipe.clone().with(&overrides));
+            let recipes = recipes.collect::<Result<Vec<_>>>()?;
+            rehearsal::evaluation(device, &recipes, held, classes, |dry, models| measure(dry, models, batch as usize))
+        };
+        let batch_size = self.settings.recipe.evaluate.batch_size;
+        self.settings.make_room(device, &Job { batch_size, adjustable: true, needs: &needs })
+    }
+}
+
+/// Measures the accuracies.
+///
+/// # Errors
+/// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
+pub fn run(args: Args) -> Result<()> {
+    let Args { checkpoint: path, head: head_path, attack, common, epsilon, step_size, steps, .. } = args;
+    let (checkpoint, head) = load(&path, &head_path)?;
+    if args.adversaries.is_none() {
+        data_is_known(&common, &checkpoint)?;
+    }
+    let out = common.out.clone();
+    let mut recipe = recipe_of(&checkpoint)?;
+    if common.recipe.is_some() {
+        recipe.evaluate = common.recipe_or("")?.evaluate;
+    }
+    // The step follows the radius unless it is given too.
+    let step_size = step_size.or(epsilon.map(Number::tenth));
+    let overrides = Overrides { epsilon, step_size, steps, evaluate_batch_size: common.batch_size, ..Overrides::default() };
+    let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
+    let attacks = if attack.is_empty() { vec![NamedAttack::from(&settings.recipe.evaluate)] } else { attack };
+    all_different(&attacks)?;
+    if let Some(attack) = attacks.iter().find(|attack| attack.expectation && args.smooth.is_none()) {
+        return Err(Error::Usage(format!("attack `{attack}` goes through random views, but there are none; add --smooth N")));
+    }
+    let precision = settings.computing.precision();
+    let asked = Asked { path, head_path, checkpoint, head, attacks, smooth: args.smooth, settings, out };
+    if let Some(file) = &args.adversaries {
+        return in_precision!(precision, T => adversaries::run::<T>(&asked, file));
+    }
+    let data = evaluated(&asked, args.val)?;
+    if !args.transfer_from.is_empty() {
+        return in_precision!(precision, T => transfer::run::<T>(&asked, &args.transfer_from, &data));
+    }
+    let seeds = args.seeds.unwrap_or(1);
+    for (flag, count) in [("--seeds", seeds), ("--smooth", args.smooth.unwrap_or(1))] {
+        if !(1..=MOST).contains(&count) {
+            return Err(Error::Usage(format!("{flag} is {count}, but must be at least 1 and at most {MOST}")));
+        }
+    }
+    let other = args.against.as_deref().map(PerImage::load).transpose()?;
+    other.as_ref().map_or(Ok(()), |other| other.is_on(&data))?;
+    let right = in_precision!(precision, T => measure::<T>(&asked, &data, seeds, args.save_adversaries.as_deref()))?;
+    publish(&asked, &data, &right, other.as_ref())
+}
+
+/// An encoder and the head that was fitted on it.
+fn load(path: &Path, head: &Path) -> Result<(Checkpoint, Checkpoint)> {
+    let checkpoint = Checkpoint::load(path, Kind::Pretrain)?;
+    let head = Checkpoint::load(head, Kind::LinearHead)?;
+    fitted_on(&head, &checkpoint)?;
+    Ok((checkpoint, head))
+}
+
+/// A head of CIFAR-10 has nothing to say about CIFAR-100.
+fn has_classes_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
+    let (fitted, classes) = (head.get(&format!("{LINEAR}.bias")).map(|bias| bias.shape.clone()), data.classes.len());
+    match fitted.as_deref() {
+        // What else is wrong with it is said where it is loaded.
+        Some(&[fitted]) if fitted != classes => Err(Error::Usage(format!(
+            "the head tells {fitted} classes apart, but {} has {classes}; give the --data that it was fitted on",
+            data.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A head says which encoder it was fitted on; one that was imported does not.
+fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> Result<()> {
+    if head.get(ENCODER).is_some() && head.i64(ENCODER, &[1])? != [encoder.digest()] {
+        return Err(Error::Usage(
+            "the head was fitted on another encoder; fit one on this encoder with `rocl linear-eval`".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Results are told apart by the names of their attacks.
+fn all_different(attacks: &[NamedAttack]) -> Result<()> {
+    let again = attacks.iter().enumerate().find(|(place, attack)| attacks[..*place].contains(attack));
+    again.map_or(Ok(()), |(_, attack)| Err(Error::Usage(format!("attack `{attack}` is there twice; leave one out"))))
+}
+
+/// The test images, or those that are held out of training.
+fn evaluated(asked: &Asked, held_out: Option<Validation>) -> Result<Dataset> {
+    let Asked { settings, checkpoint, head, .. } = asked;
+    let Some(validation) = held_out else { return settings.data(Split::Test) };
+    let (rest, data) = validation.split(&settings.data(Split::Train)?)?;
+    let (fitted, expected) = (&head.meta.data, data_name(&rest));
+    if head.get(ENCODER).is_some() && *fitted != expected {
+        return Err(Error::Usage(format!(
+            "the head was fitted on {fitted}, not on {expected}; fit one with `rocl linear-eval --val {validation}`"
+        )));
+    }
+    if checkpoint.meta.data != expected {
+        note(format!("the encoder was trained on {}, which may include the images that are held out", checkpoint.meta.data));
+    }
+    Ok(data)
+}
+
+/// Which images are right, by seed.
+fn measure<T: Element>(asked: &Asked, data: &Dataset, seeds: u32, keep: Option<&Path>) -> Result<Vec<Right>> {
+    let Asked { settings, checkpoint, head, attacks, smooth, .. } = asked;
+    let (device, batch) = (settings.device()?, settings.recipe.evaluate.batch_size as usize);
+    let smoothing = |seed| smooth.map(|views| Smoothing { views, settings: settings.recipe.augment, seed });
+    let (once, held) = (rehearsal::one_step_each(attacks), data.images.len() + checkpoint.bytes());
+    asked.make_room::<T>(&device, &[], held, data.classes.len(), |dry, models, batch| {
+        let [Participant { encoder, head, .. }] = models else { return Ok(()) };
+        let evaluation = Evaluation::new(dry, encoder.inference(), head, data, &once, batch, 0)?;
+        evaluation.smoothed(smoothing(0))?.run(|_| Ok(())).map(drop)
+    })?;
+    let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
+    has_classes_of(head, data)?;
+    let head = encoder.load_head(head, data.classes.len(), batch)?;
+    let total = data.len() as u64 * attacks.len() as u64 * u64::from(seeds);
+    let mut progress = Progress::new("evaluate", total, settings.quiet);
+    let mut adversaries = keep.map(|_| Adversaries::of(data, attacks));
+    let mut by_seed = Vec::new();
+    for seed in (0..u64::from(seeds)).map(|i| settings.seed.wrapping_add(i)) {
+        let evaluation = Evaluation::new(&device, encoder.inference(), &head, data, attacks, batch, seed)?;
+        let evaluation = evaluation.smoothed(smoothing(seed))?;
+        by_seed.push(evaluation.run_and_show(|crafted| {
+            progress.advance(crafted.batch.valid as u64, "");
+            adversaries.as_mut().map_or(Ok(()), |adversaries| adversaries.keep(crafted))
+        })?);
+    }
+    progress.finish();
+    keep.zip(adversaries).map_or(Ok(()), |(path, adversaries)| adversaries.save(path))?;
+    Ok(by_seed)
+}
+
+/// Writes what was measured to files, and prints it.
+fn publish(asked: &Asked, data: &Dataset, right: &[Right], other: Option<&PerImage>) -> Result<()> {
+    let Asked { path, head_path, attacks, settings, out, .. } = asked;
+    let results = PerImage::new(path, data, attacks, &right[0]);
+    let against =
+        other.map(|other| Ok::<_, Error>(Versus { checkpoint: other.checkpoint.clone(), comparisons: results.against(other)? }));
+    let report = Report {
+        schema: report::SCHEMA,
+        checkpoint: path.clone(),
+        head: head_path.clone(),
+        data: data.name.clone(),
+        precision: settings.computing.precision().name(),
+        seed: settings.seed,
+        seeds: right.len(),
+        smooth: asked.smooth,
+        accuracies: Accuracies::new(attacks, right),
+        against: against.transpose()?,
+    };
+    if let Some(out) = out {
+        report::save(out, &report)?;
+        results.save(out)?;
+    }
+    if settings.json { print_json(&report) } else { report.print(attacks) }
+}

@@ -1,0 +1,92 @@
+//! What `rocl evaluate` prints.
+
+use crate::cli::output::print;
+use crate::recipe::accuracies::{Accuracies, Measured};
+use crate::recipe::per_image::Comparison;
+use crate::recipe::settings::NamedAttack;
+use crate::report::table::Table;
+use crate::run::atomic;
+use crate::{Error, Result};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// The result, in the folder that --out names.
+const RESULT: &str = "evaluate.json";
+/// Version of its format.
+pub(super) const SCHEMA: u32 = 2;
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    pub schema: u32,
+    pub checkpoint: PathBuf,
+    pub head: PathBuf,
+    pub data: String,
+    pub precision: &'static str,
+    pub seed: u64,
+    pub seeds: usize,
+    /// Random views of each image that are classified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smooth: Option<u32>,
+    #[serde(flatten)]
+    pub accuracies: Accuracies,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Versus>,
+}
+
+/// Another model on the same images.
+#[derive(Serialize)]
+pub(super) struct Versus {
+    pub checkpoint: PathBuf,
+    pub comparisons: Vec<Comparison>,
+}
+
+/// Writes a result into `folder`.
+pub(super) fn save(folder: &Path, report: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec_pretty(report)
+        .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); leave out --out")))?;
+    atomic::write(&folder.join(RESULT), |file| file.write_all(&text))
+}
+
+/// `41.02 %`, and its interval.
+pub(super) fn cells(measured: &Measured) -> [String; 2] {
+    let Measured { accuracy, interval, std, .. } = measured;
+    let deviation = std.map_or_else(String::new, |std| format!(" ± {std:.2}"));
+    [format!("{accuracy:.2} %{deviation}"), format!("{:.2} to {:.2} %", interval.low, interval.high)]
+}
+
+impl Report {
+    /// As a table.
+    pub fn print(&self, attacks: &[NamedAttack]) -> Result<()> {
+        let Accuracies { n, clean, attacks: attacked, worst_case } = &self.accuracies;
+        let mut table = Table::new(["attack", "accuracy", "95 % interval", "images"]);
+        let mut row = |name: String, measured: &Measured| {
+            let [accuracy, interval] = cells(measured);
+            table.row([name, accuracy, interval, n.to_string()]);
+        };
+        row("none".to_owned(), clean);
+        attacks.iter().zip(attacked).for_each(|(attack, found)| row(attack.title(), &found.measured));
+        if attacks.len() > 1 {
+            row("the worst of these for each image".to_owned(), worst_case);
+        }
+        let seeds = match self.seeds {
+            1 => format!("seed {}", self.seed),
+            n => format!("seeds {} to {}", self.seed, self.seed.wrapping_add(n as u64 - 1)),
+        };
+        let smoothed = self.smooth.map_or_else(String::new, |views| format!(", mean scores of {views} random views"));
+        print(format!("{table}{}, {seeds}, {}{smoothed}", self.data, self.checkpoint.display()))?;
+        self.against.as_ref().map_or(Ok(()), Versus::print)
+    }
+}
+
+impl Versus {
+    fn print(&self) -> Result<()> {
+        let mut table = Table::new(["attack", "right here only", "right there only", "p"]);
+        for Comparison { attack, only_here, only_there, p } in &self.comparisons {
+            table.row([attack.clone(), only_here.to_string(), only_there.to_string(), format!("{p:.2e}")]);
+        }
+        let there = self.checkpoint.display();
+        print(format!(
+            "\n{table}there: {there}; p by McNemar's exact test on the first seed: how often equally good models differ as much"
+        ))
+    }
+}
