@@ -55,6 +55,15 @@ fn fixtures() -> TempDir {
     }
     fs::write(at("no-schema.toml"), "name = 'mine'\n").unwrap();
     fs::write(at("report.json"), "{\"schema\": 1}").unwrap();
+    let keep = "evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors --epsilon 0 --steps 1 --out run";
+    let (code, _, stderr) = rocl(folder.path(), &format!("{keep} --save-adversaries adversaries {TOY}"));
+    assert_eq!(code, Some(0), "{stderr}");
+    let mut strange = fs::read(at("adversaries")).unwrap();
+    // Labels are the last tensor.
+    *strange.last_mut().unwrap() = 200;
+    fs::write(at("strange-adversaries"), strange).unwrap();
+    fs::write(at("newer.json"), fs::read_to_string(at("run/per_image.json")).unwrap().replace("\"schema\":1", "\"schema\":9"))
+        .unwrap();
     folder
 }
 
@@ -109,7 +118,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("P --width 0", 2, "network.width is 0, but must be at least 1"),
     ("P --width 4294967295", 2, "at most 4096"),
     ("P --seed -1", 2, "--seed"),
-    ("P --seed 18446744073709551615", 2, "train.seed is 18446744073709551615, but must be"),
+    ("P --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
     ("P --max-memory 0M", 2, "--max-memory allows 0 MiB"),
     ("P --max-memory nan", 2, "sizes are such as 512MiB, 1.5GiB or 4G"),
     ("P --max-memory -4G", 2, "-4"),
@@ -127,6 +136,33 @@ const CASES: &[(&str, i32, &str)] = &[
     ("bench step --warmup -1", 2, "--warmup"),
     ("bench compare report.json report.json --tolerance -1", 2, "--tolerance is -1, but must be a fraction"),
     ("bench compare report.json report.json --tolerance nan", 2, "--tolerance is NaN, but must be a fraction"),
+    ("E --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
+    ("bench step --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
+    // Attacks, seeds, views, held-out images.
+    ("E --attack cw:l2:1", 2, "attacks are pgd and fgsm, as in pgd:linf:8/255:20"),
+    ("E --attack pgd:linf:8/255:20,", 2, "attack ``: `` is unknown"),
+    ("E --attack pgd:linf:nan:20", 2, "`nan` is not a number"),
+    ("E --attack pgd:linf:8/255:99999999999", 2, "give one between 1 and 1000000"),
+    ("E --attack pgd:l2:1:1 --steps 2", 2, "cannot be used with"),
+    ("E --attack pgd:l2:1:1:eot", 2, "add --smooth N"),
+    ("E --attack pgd:l2:1:1,pgd:l2:1:1", 2, "is there twice; leave one out"),
+    ("E --seeds 0", 2, "--seeds is 0, but must be at least 1 and at most 1000"),
+    ("E --seeds 4294967295", 2, "at most 1000"),
+    ("E --smooth 0", 2, "--smooth is 0, but must be at least 1"),
+    ("E --smooth 1001", 2, "at most 1000"),
+    ("E --val 0", 2, "give a fraction such as 0.1, or how many, such as 5000"),
+    ("E --val nan", 2, "`nan` is no part of the training images"),
+    ("E --val 1e-300", 2, "--val 1e-300 of 8 training images leaves none to validate on"),
+    ("E --val 4", 2, "fit one with `rocl linear-eval --val 4`"),
+    ("L --val 8", 2, "--val 8 of 8 training images leaves none to train on"),
+    ("P --val 5", 2, "the 3 training images do not fill one batch of 4"),
+    ("E --max-memory 1M", 2, "and --max-memory allows 1 MiB; no --batch-size would fit"),
+    ("P --tune=fast", 2, "quick, thorough"),
+    ("P --tune", 2, "leave --tune out"),
+    ("bench kernels --batch-sizes ,", 2, "--batch-sizes"),
+    ("bench kernels --batch-sizes 4,0 --device cpu", 2, "train.batch_size is 0, but must be at least 2"),
+    ("bench kernels --batch-sizes 4,99999999 --device cpu", 2, "at most 65536"),
+    ("bench kernels --batch-sizes 4 --batch-size 8", 2, "cannot be used with"),
     // Recipes.
     ("P --recipe nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
     ("P --recipe infinite.toml", 2, "optimizer.learning_rate is inf, but must be"),
@@ -161,6 +197,17 @@ const CASES: &[(&str, i32, &str)] = &[
     ("L --data nowhere", 1, "there is no such "),
     ("E --data nowhere", 1, "there is no such "),
     ("D --data nowhere", 1, "there is no such "),
+    ("doctor --data=", 2, "the path is empty; name a folder, or textures"),
+    // Downloads.
+    ("fetch", 2, "<SET>"),
+    ("fetch mnist", 2, "cifar10, cifar100"),
+    ("fetch cifar10 --url cs.toronto.edu", 2, "addresses begin with https:// or http://"),
+    ("fetch cifar10 --url file:///etc/hosts", 2, "addresses begin with https:// or http://"),
+    ("fetch cifar10 --url http://127.0.0.1:9/x --sha256 abc", 2, "a SHA-256 has 64 hexadecimal digits"),
+    ("fetch cifar10 --sha256 abc", 2, "64 hexadecimal digits"),
+    // Nothing listens on that port.
+    ("fetch cifar10 --url http://127.0.0.1:9/x", 1, "or put the archive at data/cifar-10-binary.tar.gz by other means"),
+    ("fetch cifar10 --data empty", 1, "choose another folder with --data"),
     // Checkpoints and heads.
     ("linear-eval --checkpoint nowhere", 1, "there is no such checkpoint; check the path"),
     ("linear-eval --checkpoint empty", 1, "is empty; it was never written completely"),
@@ -182,7 +229,22 @@ const CASES: &[(&str, i32, &str)] = &[
     ("verify nowhere", 1, "give the path of a recording"),
     ("verify empty", 1, "is not a recording"),
     ("verify run/checkpoint.safetensors", 1, "checkpoint.safetensors: "),
+    // Other models, and their adversaries.
+    ("E --against nowhere", 1, "give a per_image.json that `rocl evaluate --out` wrote"),
+    ("E --against run/evaluate.json", 1, "is no list of results"),
+    ("E --against newer.json", 1, "has schema 9, but 1 is understood"),
+    ("E --against run/per_image.json --val 4", 2, "fit one with `rocl linear-eval --val 4`"),
+    ("E --adversaries nowhere", 1, "give a file that `rocl evaluate --save-adversaries` wrote"),
+    ("E --adversaries noise", 1, "is no safetensors file"),
+    ("E --adversaries run/head.safetensors", 1, "holds no adversaries"),
+    ("E --adversaries strange-adversaries", 1, "has the label 200, but the head tells 10 classes apart"),
+    ("E --adversaries adversaries --seeds 2", 2, "cannot be used with"),
+    ("E --transfer-from run/checkpoint.safetensors", 2, "give an encoder and its head as ENCODER:HEAD"),
+    ("E --transfer-from a:b", 1, "a: there is no such checkpoint"),
+    ("E --transfer-from run/checkpoint.safetensors:wide/head.safetensors", 2, "was fitted on another encoder"),
     // Results that cannot be written.
+    ("E --save-adversaries empty/file", 1, "cannot be written ("),
+    ("E --save-adversaries folder", 1, "choose another path"),
     ("P --out empty/run", 1, "cannot be written (Not a directory (os error 20)); choose another path"),
     ("L --out empty", 1, "cannot be written (its folder is a file); choose another path"),
     ("E --out empty", 1, "cannot be written (its folder is a file); choose another path"),
@@ -202,6 +264,9 @@ const DEVICES: &[(&str, i32, &str)] = &[
     ("recipe /dev/zero", 1, "it is a device"),
     ("verify /dev/zero", 1, "it is a device"),
     ("bench compare /dev/zero /dev/zero", 1, "it is a device"),
+    ("E --against /dev/zero", 1, "it is a device"),
+    ("E --adversaries /dev/zero", 1, "it is a device"),
+    ("E --save-adversaries /dev/full", 1, "it is a device or a pipe"),
     ("P --data /dev/zero", 1, "/dev/zero: "),
     ("P --out /dev/null", 1, "cannot be written"),
     ("L --out /proc/nowhere", 1, "choose another folder"),

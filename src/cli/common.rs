@@ -18,23 +18,26 @@ use crate::{Device, Error, Result};
 /// Asking for more threads than any machine has would only exhaust its memory.
 const MOST_THREADS: usize = 1024;
 
+/// The largest seed that a recipe can hold: numbers of TOML have a sign.
+pub const MOST_SEED: u64 = i64::MAX as u64;
+
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// `textures` (built in, the default), or a path: see `rocl fetch --help`
+    /// textures (the default), or a path: rocl fetch -h
     #[arg(long, value_name = "DATA")]
     pub data: Option<Source>,
     /// Folder for all results
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
+    /// Hyper-parameters: a preset (rocl recipe) or TOML file
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<String>,
     /// Where and how to compute
     #[command(flatten)]
     pub computing: Computing,
     /// Seed of everything random
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     pub seed: Option<u64>,
     /// Images per step
     #[arg(long, value_name = "N")]
@@ -48,7 +51,7 @@ pub struct Common {
     /// Show no progress
     #[arg(long, short)]
     pub quiet: bool,
-    /// Say first what is computed: device, images, hyper-parameters
+    /// Say first what is computed, from what and on what
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
 }
@@ -56,16 +59,16 @@ pub struct Common {
 /// Where and how to compute.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Computing {
-    /// Where to compute: auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    /// auto (the default), cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
     pub device: DeviceChoice,
-    /// fp32 (the default), tf32, fp16 or bf16; 16 bits are slow on a CPU
+    /// fp32 (the default), tf32, fp16 or bf16
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
     precision: Option<Precision>,
     /// CPU threads; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Refuse to start what needs more memory than this, such as 4GiB
+    /// Refuse what needs more memory than, say, 4GiB
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
 }

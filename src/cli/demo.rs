@@ -29,7 +29,7 @@ const TRAINING_IMAGES: usize = 4000;
 /// Steps of the attack whose accuracies the summary has, as its keys say.
 const STEPS: u32 = 20;
 
-/// Train SimCLR and RoCL on textures, attack both, compare; takes minutes
+/// Train SimCLR and RoCL on textures, attack both; takes minutes
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -18,11 +18,11 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Hyper-parameters are the checkpoint's; --recipe takes [linear_eval] from another recipe.
+Hyper-parameters are the checkpoint's, or [linear_eval] of --recipe.
 
 Examples:
   rocl linear-eval --checkpoint run/checkpoint.safetensors
-  rocl linear-eval --checkpoint run/checkpoint.safetensors --recipe reference --epochs 20";
+  rocl linear-eval --checkpoint run/checkpoint.safetensors --epochs 20";
 
 /// Fit a linear classifier on a frozen encoder
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub struct Args {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Leave out training images to validate on: a fraction, or how many
+    /// Hold out training images: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     #[command(flatten)]

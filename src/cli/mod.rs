@@ -25,11 +25,12 @@ Examples:
   rocl demo --out demo
   rocl fetch cifar10
   rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
-  rocl linear-eval --data data/cifar-10-batches-bin --checkpoint run/checkpoint.safetensors
-  rocl evaluate --data data/cifar-10-batches-bin --checkpoint run/checkpoint.safetensors \\
-                --head run/head.safetensors";
+  rocl linear-eval --data data/cifar-10-batches-bin \\
+                   --checkpoint run/checkpoint.safetensors
+  rocl evaluate --data data/cifar-10-batches-bin \\
+                --checkpoint run/checkpoint.safetensors --head run/head.safetensors";
 
-/// Adversarial self-supervised contrastive learning (RoCL): train without labels, attack, measure
+/// Adversarial self-supervised contrastive learning: train, attack, measure
 #[derive(Debug, Parser)]
 #[command(name = "rocl", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {

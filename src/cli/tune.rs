@@ -10,7 +10,7 @@ use clap::ValueEnum;
 /// Whether convolution engines are measured, and which.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Tune {
-    /// Measure convolution engines first (on a GPU); `thorough` for minutes
+    /// Measure convolution engines first: quick or thorough
     #[arg(long, value_enum, value_name = "EFFORT", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
     #[arg(hide_possible_values = true)]
     tune: Option<Effort>,

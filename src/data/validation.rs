@@ -51,7 +51,8 @@ impl Validation {
 impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fraction(part) => part.fmt(f),
+            // Tiny ones in scientific notation.
+            Self::Fraction(part) => fmt::Debug::fmt(part, f),
             Self::Images(count) => count.fmt(f),
         }
     }

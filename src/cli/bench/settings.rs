@@ -4,7 +4,7 @@ use crate::bench::ceilings::Ceilings;
 use crate::bench::gauge::{Gauge, LOAD, Load};
 use crate::bench::machine::Machine;
 use crate::bench::measure::Repetitions;
-use crate::cli::common::Computing;
+use crate::cli::common::{Computing, MOST_SEED};
 use crate::cli::output::note;
 use crate::cli::room::Job;
 use crate::cli::tune::Tune;
@@ -20,20 +20,20 @@ const MOST_RUNS: i64 = 1_000_000;
 /// Which step: a recipe, and what is changed about it.
 #[derive(Debug, clap::Args)]
 pub struct Subject {
-    /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
-    #[arg(long, value_name = "RECIPE", default_value = "paper")]
+    /// Preset (rocl recipe) or TOML file [default: paper]
+    #[arg(long, value_name = "RECIPE", default_value = "paper", hide_default_value = true)]
     recipe: String,
-    /// Channels of the network's first stage; on a CPU 16 by default, elsewhere the recipe's
+    /// Channels of the first stage; on a CPU 16 by default
     #[arg(long, value_name = "N")]
     width: Option<u32>,
-    /// Images per step; on a CPU 32 by default, elsewhere 256
+    /// Images per step; on a CPU 32 by default, else 256
     #[arg(long, value_name = "N")]
     batch_size: Option<u32>,
     /// Steps of the attack
     #[arg(long, value_name = "N")]
     attack_steps: Option<u32>,
     /// Seed of weights, images and views
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(..=MOST_SEED))]
     seed: Option<u64>,
 }
 

@@ -28,7 +28,7 @@ pub struct Args {
     subject: Subject,
     #[command(flatten)]
     measuring: Measuring,
-    /// Write weights, views and losses of the first step, for a peer to repeat
+    /// Write the first step, for a peer to repeat
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
 }

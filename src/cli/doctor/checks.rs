@@ -36,11 +36,24 @@ pub fn program() -> Check {
 }
 
 pub fn processor() -> Check {
-    let outcome = Device::host().map(|device| {
-        let memory = memory_gib().map_or(String::new(), |gib| format!(", {gib:.0} GiB of memory"));
-        format!("{}, {}{memory}", device.description().trim_start_matches("CPU, "), host::instructions())
-    });
+    let outcome =
+        Device::host().map(|device| format!("{}, {}", device.description().trim_start_matches("CPU, "), host::instructions()));
     Check::new("CPU", outcome)
+}
+
+/// What the largest preset takes on a CPU is less than this.
+const LITTLE_GIB: f64 = 1.0;
+
+/// What there is for a job, where the system says so.
+pub fn memory() -> Option<Check> {
+    let (there, free) = (memory_gib()?, Device::host().ok()?.free_memory().ok()?? as f64 / f64::from(1 << 30));
+    let found = format!("{there:.0} GiB, of which a job can have {free:.1} GiB");
+    let outcome = if free < LITTLE_GIB {
+        Err(Error::Device(format!("{found}; end other programs, or take a smaller --batch-size")))
+    } else {
+        Ok(found)
+    };
+    Some(Check::new("memory", outcome))
 }
 
 /// The machine's memory, where the system says so in this way.

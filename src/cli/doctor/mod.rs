@@ -18,7 +18,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images to look at: `textures` (built in, the default), or a path: see `rocl fetch --help`
+    /// textures (the default), or a path: rocl fetch -h
     #[arg(long, value_name = "DATA", default_value = "textures")]
     data: Source,
     /// Print the result as JSON
@@ -41,7 +41,9 @@ struct Report {
 /// # Errors
 /// Only those of printing.
 pub fn run(args: Args) -> Result<()> {
-    let mut checks = vec![checks::program(), checks::processor(), checks::gpu_code(), checks::kernels(), checks::driver()];
+    let mut checks = vec![checks::program(), checks::processor()];
+    checks.extend(checks::memory());
+    checks.extend([checks::gpu_code(), checks::kernels(), checks::driver()]);
     let (lines, gpus): (Vec<Check>, Vec<Option<Device>>) = checks::gpus().into_iter().unzip();
     let gpus: Vec<Device> = gpus.into_iter().flatten().collect();
     let device = lines.iter().find(|line| line.ok).map_or("cpu", |line| &line.name).to_owned();

@@ -98,7 +98,10 @@ impl Host {
     }
 
     pub(super) fn description(&self) -> String {
-        format!("CPU, {} threads", self.threads())
+        match self.threads() {
+            1 => "CPU, 1 thread".to_owned(),
+            threads => format!("CPU, {threads} threads"),
+        }
     }
 
     pub(super) fn usage(&self) -> &Usage {
