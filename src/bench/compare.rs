@@ -67,7 +67,7 @@ fn read(path: &Path) -> Result<Value> {
         Some(schema) if schema == u64::from(super::SCHEMA) && report["kind"].is_string() => Ok(report),
         Some(schema) if report["kind"].is_string() => Err(Error::file(
             path,
-            format!("has schema {schema}, this version reads {}; measure again with one version", super::SCHEMA),
+            format!("has schema {schema}, but this version reads {}; measure again with one version", super::SCHEMA),
         )),
         _ => Err(Error::file(path, "is not a report of `rocl bench --json`; give one")),
     }
