@@ -61,7 +61,7 @@ pub struct Computing {
     /// CPU threads; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Refuse to start what needs more memory on the device than this, such as 4GiB
+    /// Refuse what needs more memory than this on the device: 4GiB
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
 }
