@@ -68,7 +68,7 @@ pub struct Computing {
     /// CPU threads; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Refuse what needs more memory than, say, 4GiB
+    /// Refuse what needs more on the device than, say, 4GiB
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
 }
