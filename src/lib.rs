@@ -92,6 +92,7 @@ pub mod loss;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod own;
 pub mod recipe;
 pub mod report;
 pub mod run;
