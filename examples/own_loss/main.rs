@@ -1,0 +1,2 @@
+mod loss;
+fn main() {}
