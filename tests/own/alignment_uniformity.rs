@@ -27,15 +27,16 @@ fn oracle((views, batch, d): (usize, usize, usize), z: &[f64]) -> f64 {
     mean((0..batch).map(of_image).collect()) + mean((0..views).map(of_view).collect())
 }
 
-/// Its central difference by one number of z. A step of 1e-5 leaves h² times the third derivative, and 1e-16 of rounding divided by it: both near 1e-10.
+/// Its difference quotient of fourth order by one number of z. A step of 1e-3 leaves its fourth power times the fifth derivative, and 1e-16 of rounding
+/// divided by it: both below 1e-11.
 fn slope(problem: (usize, usize, usize), z: &[f64], at: usize) -> f64 {
-    const STEP: f64 = 1e-5;
+    const STEP: f64 = 1e-3;
     let moved = |by: f64| {
         let mut z = z.to_vec();
         z[at] += by;
         oracle(problem, &z)
     };
-    (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
+    (8.0 * (moved(STEP) - moved(-STEP)) - (moved(2.0 * STEP) - moved(-2.0 * STEP))) / (12.0 * STEP)
 }
 
 /// Embeddings of norms around one, whose views are alike.
@@ -119,6 +120,4 @@ fn shapes_that_do_not_fit_are_refused() {
     assert!(refused(&tensor(8), 2, &tensor(4), 8).contains("rows"));
     let narrow = Tensor::zeros(&device, [8, 4]).unwrap();
     assert!(refused(&narrow, 2, &narrow, 8).contains("`z` is [8, 4] but must be [8, 8]"));
-    let z = tensor(8);
-    assert!(refused(&z, 2, &z, 8).contains("overlap in memory"));
 }

@@ -13,26 +13,33 @@ use rocl::recipe::Recipe;
 use rocl::recipe::evaluate::{Evaluation, Right, share};
 use rocl::recipe::linear_eval::fit_head;
 use rocl::recipe::pretrain::{Ingredients, Pretraining};
-use rocl::recipe::settings::NamedAttack;
+use rocl::recipe::settings::{NamedAttack, Number};
 use rocl::recipe::trained::Encoder;
 use rocl::recipe::training::{CHECKPOINT, RunOptions, Training};
 use rocl::run::checkpoint::{Checkpoint, Kind};
 use rocl::{Device, Result, Tensor};
 
+/// Radius in training.
 const EPSILON: f64 = 8.0 / 255.0;
+/// In evaluation less, so that attacks leave some images right.
+const EVALUATED: Number = Number::Fraction(2, 255);
+/// Of the attacks in evaluation.
+const STEPS: usize = 5;
 
 fn recipe() -> Recipe {
     let mut recipe = Recipe::load("demo@1").unwrap();
     recipe.network.width = 4;
     recipe.network.projection = 32;
     recipe.train.batch_size = 32;
-    recipe.train.epochs = 3;
+    recipe.train.epochs = 8;
     recipe.attack.steps = 2;
     recipe.linear_eval.epochs = 20;
     recipe.linear_eval.milestones = vec![];
     recipe.linear_eval.batch_size = 64;
     recipe.evaluate.batch_size = 50;
-    recipe.evaluate.steps = 5;
+    recipe.evaluate.epsilon = EVALUATED;
+    recipe.evaluate.step_size = Number::Fraction(1, 255);
+    recipe.evaluate.steps = STEPS as u32;
     recipe.check().unwrap();
     recipe
 }
@@ -65,8 +72,9 @@ fn judged(device: &Device, recipe: &Recipe, encoder: &Encoder<f32>, train: &Data
     let named = [NamedAttack::from(&recipe.evaluate)];
     let evaluation =
         Evaluation::new(device, encoder.inference(), &head, test, &named, recipe.evaluate.batch_size as usize, 0).unwrap();
-    let evaluation =
-        evaluation.and(ClassifierLoss::CrossEntropy, |batch, _| Momentum::new(device, batch, EPSILON, 5, 1.0)).unwrap();
+    let evaluation = evaluation
+        .and(ClassifierLoss::CrossEntropy, |batch, _| Momentum::new(device, batch, EVALUATED.value(), STEPS, 1.0))
+        .unwrap();
     let mut batches = 0;
     let clean: Vec<f64> = test.images.iter().map(|byte| f64::from(*byte) / 255.0).collect();
     let right = evaluation.run_and_show(|crafted| {
@@ -74,7 +82,8 @@ fn judged(device: &Device, recipe: &Recipe, encoder: &Encoder<f32>, train: &Data
         let found = crafted.images.rows(0..crafted.batch.valid)?.to_vec()?;
         let clean = &clean[crafted.batch.start * 3072..][..found.len()];
         // One rounding of the clean pixel, one of its sum with the radius.
-        let inside = |(x, clean): (&f32, &f64)| (f64::from(*x) - clean).abs() <= EPSILON + 2e-7 && (0.0..=1.0).contains(x);
+        let inside =
+            |(x, clean): (&f32, &f64)| (f64::from(*x) - clean).abs() <= EVALUATED.value() + 2e-7 && (0.0..=1.0).contains(x);
         assert!(found.iter().zip(clean).all(inside), "attack {}", crafted.attack);
         Ok(())
     });
