@@ -22,8 +22,8 @@ const MAGIC: [u8; 4] = 0xBA55_ED50_u32.to_le_bytes();
 fn entries() -> impl Iterator<Item = (&'static rocl::device::Kernel, String, &'static [u8])> {
     kernels().flat_map(|kernel| {
         (0..4)
-            .filter_map(|slot| kernel.gpu_code(slot))
-            .map(|(symbol, image)| (kernel, symbol.to_str().unwrap().to_owned(), image))
+            .filter_map(move |slot| kernel.gpu_code(slot))
+            .map(move |(symbol, image)| (kernel, symbol.to_str().unwrap().to_owned(), image))
     })
 }
 
