@@ -8,7 +8,7 @@ mod augment;
 mod ball;
 mod batch_norm;
 mod cast;
-mod check;
+pub mod check;
 mod clock;
 mod conv;
 mod conv_direct;

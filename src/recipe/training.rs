@@ -1,7 +1,7 @@
 //! A pretraining run: epochs, the log, checkpoints, interruption and resumption.
 
 use super::engines::{self, Tuning};
-use super::pretrain::{Losses, Pretraining};
+use super::pretrain::{Ingredients, Losses, Pretraining};
 use super::saved;
 use super::settings::Recipe;
 use crate::data::Dataset;
@@ -12,7 +12,7 @@ use crate::run::checkpoint::{Checkpoint, Kind, Meta};
 use crate::run::interrupt;
 use crate::run::metrics::Metrics;
 use crate::run::progress::{Progress, clock};
-use crate::{Device, Error, Result};
+use crate::{Device, Error, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -122,7 +122,17 @@ pub fn check_resumable<T: Element>(device: &Device, recipe: &Recipe, data: &Data
 impl<T: Element> Training<T> {
     /// A new run.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        let pretraining = Pretraining::new(device, recipe, data)?;
+        Self::with(device, recipe, data, |clock| Ingredients::new(device, recipe, clock))
+    }
+
+    /// A new run with losses or an attack of your own; `ingredients` is given the run's step counter.
+    pub fn with(
+        device: &Device,
+        recipe: &Recipe,
+        data: &Dataset,
+        ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
+    ) -> Result<Self> {
+        let pretraining = Pretraining::with(device, recipe, data, ingredients)?;
         let graph = Graph::new(device);
         let (data, device) = (data_name(data), device.clone());
         Ok(Self { pretraining, graph, data, step: 0, drawn: None, remarks: Vec::new(), tuning: None, device })
@@ -133,10 +143,24 @@ impl<T: Element> Training<T> {
     /// # Errors
     /// Those of [`check_resumable`]; [`Error::File`] when the checkpoint is of another network.
     pub fn resume(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<Self> {
+        Self::resume_with(device, recipe, data, checkpoint, |clock| Ingredients::new(device, recipe, clock))
+    }
+
+    /// As [`Training::resume`], for a run that was begun by [`Training::with`] and these `ingredients`: a checkpoint does not hold which they were.
+    ///
+    /// # Errors
+    /// Those of [`Training::resume`].
+    pub fn resume_with(
+        device: &Device,
+        recipe: &Recipe,
+        data: &Dataset,
+        checkpoint: &Checkpoint,
+        ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
+    ) -> Result<Self> {
         check_resumable::<T>(device, recipe, data, checkpoint)?;
         // Before the first convolution is planned.
         let remarks = engines::replay(device, &checkpoint.meta).into_iter().collect();
-        let training = Self { step: checkpoint.meta.step, remarks, ..Self::new(device, recipe, data)? };
+        let training = Self { step: checkpoint.meta.step, remarks, ..Self::with(device, recipe, data, ingredients)? };
         let network = training.pretraining.network();
         saved::load_network(checkpoint, network)?;
         saved::load_optimizer(checkpoint, training.pretraining.optimizer(), network.parameters())?;
