@@ -8,8 +8,9 @@ use crate::element::{Element, Real};
 /// Output pixels of a band: the copy of its input and its sums shall fit the second-level cache together.
 const PIXELS: usize = 256;
 
-/// Bytes of a band's padded copy beyond which it gets fewer images.
-const BYTES: usize = 512 << 10;
+/// Bytes of a band's padded copy beyond which it gets fewer images: it is read once for each panel of filters, and these pass through the
+/// same second-level cache.
+const BYTES: usize = 320 << 10;
 
 /// Where a convolution reads: output pixel `(u, v)` sees the `taps` of rows from `u · step + origin` on, and likewise for
 /// columns; what lies outside the image is zero.

@@ -10,6 +10,7 @@ use crate::device::host::convert::widen;
 use crate::device::host::isa::Isa;
 use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose};
 use crate::device::host::scratch::{self, ScratchBytes};
+use crate::device::host::transpose::{SIDE, transpose};
 use crate::element::{Element, Real};
 
 /// Pixels that may be computed as one, see [`Correlation::group`].
@@ -119,7 +120,12 @@ impl<T: Element> Correlation<'_, T> {
             let packed: &mut [T::Real] = scratch.slice(plan.packed_len());
             let (weights, biases) = packed.split_at_mut(panels * panel_len);
             if panel_len > 0 {
-                weights.par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, target)| plan.pack(panel, target));
+                weights.par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, target)| {
+                    Isa::widest().run(
+                        #[inline(always)]
+                        || plan.pack(panel, target),
+                    );
+                });
             }
             plan.pack_bias(biases);
             let (weights, biases) = (&*weights, &*biases);
@@ -196,6 +202,7 @@ impl<'a, T: Element> Plan<'a, T> {
     }
 
     /// Lays out the weights of one panel as `[tap row, tap column, input channel, lane]`, zero where a lane has no weight.
+    #[inline(always)]
     fn pack(&self, panel: usize, target: &mut [T::Real]) {
         let Correlation { window, filters, .. } = self.correlation;
         let (lanes, inputs) = (self.kernel.lanes, window.source[3]);
@@ -220,21 +227,36 @@ impl<'a, T: Element> Plan<'a, T> {
         }
     }
 
-    /// Packs filters whose input channels are contiguous, a few of those at a time so that the target stays in cache.
+    /// Packs filters whose input channels are contiguous.
+    #[inline(always)]
     fn pack_transposed(&self, first: usize, channels: usize, lane: usize, target: &mut [T::Real]) {
-        const CHUNK: usize = 16;
-        let Filters { data, channel_stride, .. } = self.correlation.filters;
-        let lanes = self.kernel.lanes;
-        let inputs = target.len() / lanes;
-        let mut buffer = [T::Real::ZERO; CHUNK];
-        for (chunk, target) in target.chunks_mut(CHUNK * lanes).enumerate() {
-            let len = CHUNK.min(inputs - chunk * CHUNK);
-            for channel in 0..channels {
-                widen(&data[first + channel * channel_stride + chunk * CHUNK..][..len], &mut buffer[..len]);
-                for (depth, weight) in buffer[..len].iter().enumerate() {
-                    target[depth * lanes + lane + channel] = *weight;
+        let inputs = target.len() / self.kernel.lanes;
+        for channel in (0..channels).step_by(SIDE) {
+            for input in (0..inputs).step_by(SIDE) {
+                let first = first + channel * self.correlation.filters.channel_stride + input;
+                let target = &mut target[input * self.kernel.lanes + lane + channel..];
+                let size = [SIDE.min(channels - channel), SIDE.min(inputs - input)];
+                // Whole squares by themselves, for whom the compiler knows every length.
+                if size == [SIDE; 2] {
+                    self.pack_square(first, [SIDE; 2], target);
+                } else {
+                    self.pack_square(first, size, target);
                 }
             }
+        }
+    }
+
+    /// Packs some output channels by some input channels.
+    #[inline(always)]
+    fn pack_square(&self, first: usize, [channels, inputs]: [usize; 2], target: &mut [T::Real]) {
+        let Filters { data, channel_stride, .. } = self.correlation.filters;
+        let mut square = [[T::Real::ZERO; SIDE]; SIDE];
+        for (channel, weights) in square[..channels].iter_mut().enumerate() {
+            widen(&data[first + channel * channel_stride..][..inputs], &mut weights[..inputs]);
+        }
+        transpose(&mut square);
+        for (weights, target) in square[..inputs].iter().zip(target.chunks_mut(self.kernel.lanes)) {
+            target[..channels].copy_from_slice(&weights[..channels]);
         }
     }
 
