@@ -65,8 +65,8 @@ impl Padded {
         let rows = out_h.div_ceil(parts);
         let height = extent(rows, step_h, window.taps[0]);
         let bytes = height * width * window.source[3] * size_of::<R>();
-        let images =
-            if parts > 1 { 1 } else { (PIXELS / (out_h * out_w)).min(BYTES / bytes.max(1)).clamp(1, window.source[0].max(1)) };
+        // Not fewer in a small batch: filters that are packed for one batch serve every other.
+        let images = if parts > 1 { 1 } else { (PIXELS / (out_h * out_w)).min(BYTES / bytes.max(1)).max(1) };
         Self { window, sample: [sample_h, sample_w], step: [step_h, step_w], images, rows, height, width }
     }
 

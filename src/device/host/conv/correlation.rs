@@ -39,8 +39,11 @@ impl Taps {
 
 /// Filters in memory and how they lie under the window.
 #[derive(Clone, Copy)]
-pub(super) struct Filters<'a, T> {
+pub(super) struct Filters<'a, T: Element> {
+    /// Nothing where they are packed.
     pub(super) data: &'a [T],
+    /// As [`Correlation::pack`] has laid them out.
+    pub(super) packed: Option<&'a [T::Real]>,
     /// Along rows and columns.
     pub(super) taps: [Taps; 2],
     /// Distance between rows and between columns of a filter.
@@ -61,7 +64,7 @@ pub(super) struct Placement {
 }
 
 /// `output[placement(u, v)] = epilogue(Σ filters · source under the window at (u, v) + bias)`.
-pub(super) struct Correlation<'a, T> {
+pub(super) struct Correlation<'a, T: Element> {
     pub(super) window: Window,
     pub(super) filters: Filters<'a, T>,
     pub(super) placement: Placement,
@@ -113,22 +116,21 @@ impl<T: Element> Correlation<'_, T> {
             return;
         }
         let plan = Plan::new(self);
-        let (panels, panel_len) = (plan.panels(), plan.panel_len());
+        let panels = plan.panels();
         let output = Shared(output.as_mut_ptr());
 
         scratch::for_call(|scratch| {
-            let packed: &mut [T::Real] = scratch.slice(plan.packed_len());
-            let (weights, biases) = packed.split_at_mut(panels * panel_len);
-            if panel_len > 0 {
-                weights.par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, target)| {
-                    Isa::widest().run(
-                        #[inline(always)]
-                        || plan.pack(panel, target),
-                    );
-                });
-            }
+            let here = if self.filters.packed.is_some() { 0 } else { plan.weights_len() };
+            let buffer: &mut [T::Real] = scratch.slice(here + plan.biases_len());
+            let (weights, biases) = buffer.split_at_mut(here);
             plan.pack_bias(biases);
-            let (weights, biases) = (&*weights, &*biases);
+            let (weights, biases) = match self.filters.packed {
+                Some(packed) => (packed, &*biases),
+                None => {
+                    plan.pack_all(weights);
+                    (&*weights, &*biases)
+                }
+            };
 
             let bands = plan.padded.bands(0..self.window.source[0]);
             let panels_per_task = panels.div_ceil(TASKS.div_ceil(bands.len()).min(panels));
@@ -141,13 +143,23 @@ impl<T: Element> Correlation<'_, T> {
         });
     }
 
+    /// Lays the filters out for [`run`](Self::run) with any batch.
+    pub(super) fn pack(&self, target: &mut [T::Real]) {
+        Plan::new(self).pack_all(target);
+    }
+
+    /// Elements of the packed filters.
+    pub(super) fn packed_len(&self) -> usize {
+        Plan::new(self).weights_len()
+    }
+
     /// The working memory of [`run`](Self::run).
     pub(super) fn scratch(&self) -> ScratchBytes {
         if self.placement.shape[0] == 0 {
             return ScratchBytes::default();
         }
         let plan = Plan::new(self);
-        ScratchBytes::of::<T::Real>(plan.packed_len(), plan.copy_len() + plan.sums_len())
+        ScratchBytes::of::<T::Real>(plan.weights_len() + plan.biases_len(), plan.copy_len() + plan.sums_len())
     }
 }
 
@@ -186,9 +198,14 @@ impl<'a, T: Element> Plan<'a, T> {
         self.depth * self.kernel.lanes
     }
 
-    /// Elements of all packed filters and biases.
-    fn packed_len(&self) -> usize {
-        self.panels() * (self.panel_len() + self.kernel.lanes)
+    /// Elements of all packed filters.
+    fn weights_len(&self) -> usize {
+        self.panels() * self.panel_len()
+    }
+
+    /// Elements of all packed biases.
+    fn biases_len(&self) -> usize {
+        self.panels() * self.kernel.lanes
     }
 
     /// Elements of a band's copy.
@@ -199,6 +216,19 @@ impl<'a, T: Element> Plan<'a, T> {
     /// Elements of the sums of a band and a panel.
     fn sums_len(&self) -> usize {
         self.offsets.len() * self.kernel.lanes
+    }
+
+    /// Lays out all weights, panel by panel.
+    fn pack_all(&self, target: &mut [T::Real]) {
+        if target.is_empty() {
+            return;
+        }
+        target.par_chunks_exact_mut(self.panel_len()).enumerate().for_each(|(panel, target)| {
+            Isa::widest().run(
+                #[inline(always)]
+                || self.pack(panel, target),
+            );
+        });
     }
 
     /// Lays out the weights of one panel as `[tap row, tap column, input channel, lane]`, zero where a lane has no weight.
