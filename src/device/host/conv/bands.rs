@@ -96,10 +96,9 @@ impl Padded {
         ((image * self.height + row * self.step[0]) * self.width + column * self.step[1]) * self.window.source[3]
     }
 
-    /// The offsets of all pixels of a full band; those of a smaller one are the first of them.
-    pub(super) fn offsets(&self) -> impl Iterator<Item = usize> {
-        let (rows, columns) = (self.rows, self.window.output[1]);
-        (0..self.pixels()).map(move |pixel| self.offset(pixel / columns / rows, pixel / columns % rows, pixel % columns))
+    /// The first band of a large batch.
+    pub(super) fn first_band(&self) -> Band {
+        Band { images: 0..self.images, rows: 0..self.rows }
     }
 
     /// Copies the input of a band.

@@ -5,10 +5,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::bands::{Band, Padded, Window};
+use super::tiles::{self, Class};
 use super::{DEPTH, Epilogue, TASKS};
 use crate::device::host::convert::widen;
 use crate::device::host::isa::Isa;
-use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose};
+use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose, choose_by};
 use crate::device::host::scratch::{self, ScratchBytes};
 use crate::device::host::transpose::{SIDE, transpose};
 use crate::element::{Element, Real};
@@ -87,6 +88,11 @@ pub(super) fn cost<R: Kernels>(channels: usize, columns: usize, group: usize, de
     kernel.cost(lanes, points) * depth + points * lanes.div_ceil(kernel.lanes) * STORE
 }
 
+/// Numbers of input that a window sees.
+fn depth(window: &Window) -> usize {
+    window.taps[0] * window.taps[1] * window.source[3]
+}
+
 /// An output shared by tasks that write disjoint parts of it.
 #[derive(Clone, Copy)]
 struct Shared<T>(*mut T);
@@ -101,12 +107,24 @@ struct Plan<'a, T: Element> {
     /// Channels of a computed pixel.
     channels: usize,
     padded: Padded,
-    /// Offsets of the computed pixels of a band, whole tiles of them.
-    offsets: Vec<usize>,
-    /// The depth, cut into blocks; vectors are relative to a panel of packed filters.
-    blocks: Vec<Vec<Segment>>,
+    /// The bands, each with the number of its layout.
+    bands: Vec<(Band, usize)>,
+    layouts: Vec<Layout>,
     /// The whole depth.
     depth: usize,
+}
+
+/// How the pixels of a band are computed; bands of as many images and the same rows share it.
+struct Layout {
+    /// Where the computed pixels read, whole tiles of them; class after class.
+    offsets: Vec<usize>,
+    /// Which of these each pixel of the band is.
+    slots: Vec<usize>,
+    /// Whether that is its own number.
+    in_order: bool,
+    /// For each class, which of the offsets are its, and its depth, cut into as many blocks as any other's; vectors are relative to a panel of
+    /// packed filters.
+    classes: Vec<(Range<usize>, Vec<Vec<Segment>>)>,
 }
 
 impl<T: Element> Correlation<'_, T> {
@@ -132,13 +150,12 @@ impl<T: Element> Correlation<'_, T> {
                 }
             };
 
-            let bands = plan.padded.bands(0..self.window.source[0]);
-            let panels_per_task = panels.div_ceil(TASKS.div_ceil(bands.len()).min(panels));
+            let panels_per_task = panels.div_ceil(TASKS.div_ceil(plan.bands.len()).min(panels));
             let per_band = panels.div_ceil(panels_per_task);
-            (0..bands.len() * per_band).into_par_iter().for_each(|task| {
+            (0..plan.bands.len() * per_band).into_par_iter().for_each(|task| {
                 let first = task % per_band * panels_per_task;
                 let panels = first..panels.min(first + panels_per_task);
-                plan.task(&bands[task / per_band], panels, source, weights, biases, output);
+                plan.task(task / per_band, panels, source, weights, biases, output);
             });
         });
     }
@@ -168,25 +185,68 @@ impl<'a, T: Element> Plan<'a, T> {
         let window = correlation.window;
         let channels = correlation.placement.shape[3] * correlation.group;
         let padded = Padded::new::<T::Real>(window);
-        let pixels = padded.pixels();
-        let kernel = choose::<T::Real>(channels, pixels);
-        let mut offsets: Vec<usize> = padded.offsets().collect();
-        offsets.resize(pixels.next_multiple_of(kernel.points), 0);
+        // By what a large batch takes: filters that are packed for one batch serve every other.
+        let kernel = choose_by(|kernel: &Kernel<T::Real>| {
+            let cost = |pixels, taps| kernel.cost(channels, pixels) * taps;
+            let classes = tiles::classes(&window, &padded.first_band(), cost);
+            classes.iter().map(|class| cost(class.pixels.len(), class.taps.iter().map(Range::len).product())).sum()
+        });
+        let mut plan =
+            Self { correlation, kernel, channels, padded, bands: Vec::new(), layouts: Vec::new(), depth: depth(&window) };
 
-        let run = window.taps[1] * window.source[3];
-        let depth = window.taps[0] * run;
-        let block = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
-        let segment = |start: usize, end: usize| Segment {
-            vector: start * kernel.lanes,
-            scalar: start / run * padded.width * window.source[3] + start % run,
-            len: end - start,
+        let mut kinds: Vec<(usize, Range<usize>)> = Vec::new();
+        for band in padded.bands(0..window.source[0]) {
+            let kind = (band.images.len(), band.rows.clone());
+            let known = kinds.iter().position(|other| *other == kind);
+            let layout = known.unwrap_or(kinds.len());
+            if known.is_none() {
+                plan.layouts.push(plan.layout(&band));
+                kinds.push(kind);
+            }
+            plan.bands.push((band, layout));
+        }
+        plan
+    }
+
+    fn layout(&self, band: &Band) -> Layout {
+        let window = &self.correlation.window;
+        let cost = |pixels, taps| self.kernel.cost(self.channels, pixels) * taps;
+        let per_image = band.rows.len() * window.output[1];
+        let offset =
+            |pixel: usize| self.padded.offset(pixel / per_image, pixel % per_image / window.output[1], pixel % window.output[1]);
+        let mut layout =
+            Layout { offsets: Vec::new(), slots: vec![0; band.images.len() * per_image], in_order: true, classes: Vec::new() };
+        for Class { taps, pixels } in tiles::classes(window, band, cost) {
+            let first = layout.offsets.len();
+            for (index, pixel) in pixels.iter().enumerate() {
+                layout.slots[*pixel] = first + index;
+                layout.in_order &= *pixel == first + index;
+                layout.offsets.push(offset(*pixel));
+            }
+            layout.offsets.resize((first + pixels.len()).next_multiple_of(self.kernel.points), 0);
+            layout.classes.push((first..layout.offsets.len(), self.blocks(&taps)));
+        }
+        layout
+    }
+
+    /// The depth of such taps, in blocks; none is left out, though it may be empty.
+    fn blocks(&self, taps: &[Range<usize>; 2]) -> Vec<Vec<Segment>> {
+        let Window { source: [.., inputs], taps: [_, width], .. } = self.correlation.window;
+        let run = width * inputs;
+        let block = self.depth.div_ceil(self.depth.div_ceil(DEPTH).max(1)).max(1);
+        let cut = |from: usize| {
+            let row = |row: usize| {
+                let start = from.max(row * run + taps[1].start * inputs);
+                let end = (from + block).min(row * run + taps[1].end * inputs);
+                (start < end).then(|| Segment {
+                    vector: start * self.kernel.lanes,
+                    scalar: start / run * self.padded.width * inputs + start % run,
+                    len: end - start,
+                })
+            };
+            taps[0].clone().filter_map(row).collect()
         };
-        let cut = |from: usize, to: usize| {
-            let rows = from / run..to.div_ceil(run);
-            rows.map(|row| segment(from.max(row * run), to.min((row + 1) * run))).collect()
-        };
-        let blocks = (0..depth).step_by(block).map(|from| cut(from, depth.min(from + block))).collect();
-        Self { correlation, kernel, channels, padded, offsets, blocks, depth }
+        (0..self.depth.max(1)).step_by(block).map(cut).collect()
     }
 
     fn panels(&self) -> usize {
@@ -215,7 +275,7 @@ impl<'a, T: Element> Plan<'a, T> {
 
     /// Elements of the sums of a band and a panel.
     fn sums_len(&self) -> usize {
-        self.offsets.len() * self.kernel.lanes
+        self.layouts.iter().map(|layout| layout.offsets.len()).max().unwrap_or(0) * self.kernel.lanes
     }
 
     /// Lays out all weights, panel by panel.
@@ -311,73 +371,83 @@ impl<'a, T: Element> Plan<'a, T> {
         })
     }
 
-    fn task(&self, band: &Band, panels: Range<usize>, source: &[T], weights: &[T::Real], biases: &[T::Real], output: Shared<T>) {
-        let Kernel { lanes, points, run, .. } = *self.kernel;
+    fn task(&self, band: usize, panels: Range<usize>, source: &[T], weights: &[T::Real], biases: &[T::Real], output: Shared<T>) {
+        let (band, layout) = &self.bands[band];
+        let layout = &self.layouts[*layout];
+        let lanes = self.kernel.lanes;
         scratch::for_task(|scratch| {
             let (copy, sums) = scratch.slice(self.copy_len() + self.sums_len()).split_at_mut(self.copy_len());
             self.padded.fill(band, source, copy);
-            let tiles = (band.images.len() * band.rows.len() * self.correlation.window.output[1]).div_ceil(points);
             for panel in panels {
-                let vectors = weights[panel * self.depth * lanes..][..self.depth * lanes].as_ptr();
-                let bias = &biases[panel * lanes..][..lanes];
-                for (index, block) in self.blocks.iter().enumerate() {
-                    for (offsets, sums) in
-                        self.offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)).take(tiles)
-                    {
-                        let sums = sums.as_mut_ptr();
-                        let (initial, initial_stride) = if index == 0 { (bias.as_ptr(), 0) } else { (sums.cast_const(), lanes) };
-                        let tile = Tile {
-                            segments: block,
-                            vectors,
-                            vector_step: lanes,
-                            scalars: copy.as_ptr(),
-                            scalar_step: 1,
-                            offsets,
-                            initial,
-                            initial_stride,
-                            sums,
-                        };
-                        // SAFETY: the segments stay inside a panel of weights and, from every offset of a full band, inside
-                        // the padded copy of one; sums and bias have `lanes` numbers per point.
-                        unsafe { run(&tile) };
-                    }
-                }
-                if self.blocks.is_empty() {
-                    sums.fill(T::Real::ZERO);
-                }
+                let weights = &weights[panel * self.depth * lanes..][..self.depth * lanes];
+                self.sum(layout, copy, weights, &biases[panel * lanes..][..lanes], sums);
                 Isa::widest().run(
                     #[inline(always)]
-                    || self.store(band, panel, sums, output),
+                    || self.store(band, layout, panel, sums, output),
                 );
             }
         });
     }
 
+    /// The sums of a band and a panel of weights, in the order of the layout's offsets. A block of weights serves all classes while it is in
+    /// the cache.
+    fn sum(&self, layout: &Layout, copy: &[T::Real], weights: &[T::Real], bias: &[T::Real], sums: &mut [T::Real]) {
+        let Kernel { lanes, points, run, .. } = *self.kernel;
+        let blocks = layout.classes.first().map_or(0, |(_, blocks)| blocks.len());
+        for block in 0..blocks {
+            for (slots, blocks) in &layout.classes {
+                // The first block also starts the sums.
+                if block > 0 && blocks[block].is_empty() {
+                    continue;
+                }
+                let offsets = layout.offsets[slots.clone()].chunks_exact(points);
+                for (offsets, sums) in offsets.zip(sums[slots.start * lanes..].chunks_exact_mut(points * lanes)) {
+                    let sums = sums.as_mut_ptr();
+                    let (initial, initial_stride) = if block == 0 { (bias.as_ptr(), 0) } else { (sums.cast_const(), lanes) };
+                    let tile = Tile {
+                        segments: &blocks[block],
+                        vectors: weights.as_ptr(),
+                        vector_step: lanes,
+                        scalars: copy.as_ptr(),
+                        scalar_step: 1,
+                        offsets,
+                        initial,
+                        initial_stride,
+                        sums,
+                    };
+                    // SAFETY: the segments stay inside a panel of weights and, from every offset of a full band, inside
+                    // the padded copy of one; sums and bias have `lanes` numbers per point.
+                    unsafe { run(&tile) };
+                }
+            }
+        }
+    }
+
     /// Writes the sums of a panel to the output.
     #[inline(always)]
-    fn store(&self, band: &Band, panel: usize, sums: &[T::Real], output: Shared<T>) {
+    fn store(&self, band: &Band, layout: &Layout, panel: usize, sums: &[T::Real], output: Shared<T>) {
         let Placement { shape: [_, h, w, c], first, step } = self.correlation.placement;
         let lanes = self.kernel.lanes;
         // The elements of a computed pixel are contiguous; of them, this panel has some.
         let start = panel * lanes;
         let len = lanes.min(self.channels - start);
         // Whole rows at once where sums and output have the same layout.
-        let rows_match = lanes == self.channels && step[1] * c == lanes;
-        let mut sums = sums.chunks_exact(self.correlation.window.output[1] * lanes);
+        let rows_match = layout.in_order && lanes == self.channels && step[1] * c == lanes;
+        let mut slots = layout.slots.chunks_exact(self.correlation.window.output[1]);
         for image in band.images.clone() {
-            for (row, sums) in band.rows.clone().zip(&mut sums) {
+            for (row, slots) in band.rows.clone().zip(&mut slots) {
                 let row = (image * h + first[0] + row * step[0]) * w * c;
                 if rows_match {
                     // SAFETY: a row of the output belongs to one band, and all its channels to the one panel.
-                    unsafe { self.finish(&sums[..w * c], row, output) };
+                    unsafe { self.finish(&sums[slots[0] * lanes..][..w * c], row, output) };
                     continue;
                 }
-                for (column, sums) in sums.chunks_exact(lanes).enumerate() {
+                for (column, slot) in slots.iter().enumerate() {
                     let at = (first[1] + column * step[1]) * c + start;
                     let len = len.min((w * c).saturating_sub(at));
                     if len > 0 {
                         // SAFETY: a pixel of the output belongs to one band, and a channel to one panel.
-                        unsafe { self.finish(&sums[..len], row + at, output) };
+                        unsafe { self.finish(&sums[slot * lanes..][..len], row + at, output) };
                     }
                 }
             }

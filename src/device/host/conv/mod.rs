@@ -10,6 +10,7 @@ mod bands;
 mod correlation;
 mod dgrad;
 mod fprop;
+mod tiles;
 mod wgrad;
 
 pub(in crate::device) use dgrad::dgrad_scratch;
