@@ -47,7 +47,7 @@ pub use clock::record_step;
 pub use conv::{ConvShape, Epilogue, conv_dgrad, conv_fprop, conv_wgrad};
 pub use conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
 pub use cross_entropy::cross_entropy;
-pub use filter::{DgradFilters, add_filter_gradient, room_for_turned_filter, turn_filter};
+pub use filter::{FilterForms, Filters, GradientTail, add_filter_gradient, turn_filter};
 pub use image::{gather_labels, gather_rows, unit_range};
 pub use kl_divergence::kl_divergence;
 pub use layout::{nchw_to_nhwc, nhwc_to_nchw};

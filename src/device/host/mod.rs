@@ -13,6 +13,7 @@ mod scratch;
 mod simd;
 mod simt;
 mod stacks;
+mod transpose;
 
 use super::launch::{Kernel, Work, check_work, to_u32};
 use super::memory::Usage;
