@@ -54,7 +54,9 @@ impl Reader<'_> {
                 }
                 '(' => {
                     let inner = self.keys();
-                    last.as_ref().map(|name| keys.get_mut(name).unwrap().inner = inner);
+                    if let Some(name) = &last {
+                        keys.get_mut(name).unwrap().inner = inner;
+                    }
                 }
                 ')' => break,
                 _ => {}
