@@ -96,6 +96,11 @@ impl Padded {
         ((image * self.height + row * self.step[0]) * self.width + column * self.step[1]) * self.window.source[3]
     }
 
+    /// What it is copied for.
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
     /// The first band of a large batch.
     pub(super) fn first_band(&self) -> Band {
         Band { images: 0..self.images, rows: 0..self.rows }

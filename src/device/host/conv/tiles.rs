@@ -50,7 +50,7 @@ fn apart(window: &Window, band: &Band, [by_row, by_column]: [bool; 2]) -> Vec<Cl
 }
 
 /// The taps that an output pixel sees inside the image, along one axis.
-fn inside(window: &Window, axis: usize, at: usize) -> Range<usize> {
+pub(super) fn inside(window: &Window, axis: usize, at: usize) -> Range<usize> {
     let first = (at * window.step[axis]) as isize + window.origin[axis];
     let end = (window.source[axis + 1] as isize - first).clamp(0, window.taps[axis] as isize).unsigned_abs();
     first.min(0).unsigned_abs().min(end)..end

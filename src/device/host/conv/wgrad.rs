@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::bands::{Band, Padded, Window};
+use super::tiles::inside;
 use super::{ConvShape, TASKS};
 use crate::Result;
 use crate::device::host::convert::widen;
@@ -144,9 +145,10 @@ impl<'a, T: Element> Plan<'a, T> {
             for band in self.padded.bands(images) {
                 self.padded.fill(&band, x, copy);
                 self.fill_gradient(&band, &filters, dy, gradient);
-                let segments = self.segments(&band);
                 for (index, sums) in partial.chunks_exact_mut(self.filters_padded * lanes).enumerate() {
-                    let vectors = &copy[index / self.panels * row_len + index % self.panels * lanes..];
+                    let (filter_row, panel) = (index / self.panels, index % self.panels);
+                    let segments = self.segments(&band, filter_row, panel);
+                    let vectors = &copy[filter_row * row_len + panel * lanes..];
                     for (offsets, sums) in offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)) {
                         let sums = sums.as_mut_ptr();
                         let tile = Tile {
@@ -181,20 +183,36 @@ impl<'a, T: Element> Plan<'a, T> {
         }
     }
 
-    /// The pixels of a band: one segment per row, or fewer where rows follow each other in the copy as in the gradient.
-    fn segments(&self, band: &Band) -> Vec<Segment> {
+    /// The pixels of a band that see a tap of such a panel inside the image: one segment per row, or fewer where rows follow each other in the
+    /// copy as in the gradient. Those over padding add nothing: of a 3 × 3 filter on 4 × 4 pixels nearly a third.
+    fn segments(&self, band: &Band, filter_row: usize, panel: usize) -> Vec<Segment> {
+        let window = self.padded.window();
+        let lanes = panel * self.kernel.lanes..(panel + 1) * self.kernel.lanes;
+        let taps = lanes.start / self.shape.c..lanes.end.div_ceil(self.shape.c);
+        let sees = |column: &usize| {
+            let inside = inside(window, 1, *column);
+            inside.start < taps.end && taps.start < inside.end
+        };
         let w = self.shape.out_w();
-        let step = self.padded.step[1] * self.shape.c;
+        let (Some(first), Some(last)) = ((0..w).find(sees), (0..w).rfind(sees)) else { return Vec::new() };
+
+        let (vector_step, scalar_step) = (self.padded.step[1] * self.shape.c, self.filters_padded);
         let mut segments: Vec<Segment> = Vec::new();
         for image in 0..band.images.len() {
             for row in 0..band.rows.len() {
-                let vector = self.padded.offset(image, row, 0);
+                if !inside(window, 0, band.rows.start + row).contains(&filter_row) {
+                    continue;
+                }
+                let vector = self.padded.offset(image, row, first);
+                let scalar = ((image * band.rows.len() + row) * w + first) * scalar_step;
+                let len = last + 1 - first;
                 match segments.last_mut() {
-                    Some(last) if last.vector + last.len * step == vector => last.len += w,
-                    _ => {
-                        let scalar = (image * band.rows.len() + row) * w * self.filters_padded;
-                        segments.push(Segment { vector, scalar, len: w });
+                    Some(last)
+                        if last.vector + last.len * vector_step == vector && last.scalar + last.len * scalar_step == scalar =>
+                    {
+                        last.len += len;
                     }
+                    _ => segments.push(Segment { vector, scalar, len }),
                 }
             }
         }
