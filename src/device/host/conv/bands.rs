@@ -29,7 +29,7 @@ pub(super) struct Window {
 }
 
 /// Consecutive images, or consecutive output rows of one image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Band {
     pub(super) images: Range<usize>,
     pub(super) rows: Range<usize>,

@@ -142,17 +142,23 @@ impl<'a, T: Element> Plan<'a, T> {
         partial.fill(T::Real::ZERO);
         scratch::for_task(|scratch| {
             let (copy, gradient) = scratch.slice(copy_len + self.gradient_len()).split_at_mut(copy_len);
+            let (mut extent, mut segments) = (Band::default(), Vec::new());
             for band in self.padded.bands(images) {
                 self.padded.fill(&band, x, copy);
                 self.fill_gradient(&band, &filters, dy, gradient);
+                // Most bands have the same rows of as many images.
+                let this = Band { images: 0..band.images.len(), rows: band.rows };
+                if this != extent {
+                    segments = self.segments(&this);
+                    extent = this;
+                }
                 for (index, sums) in partial.chunks_exact_mut(self.filters_padded * lanes).enumerate() {
                     let (filter_row, panel) = (index / self.panels, index % self.panels);
-                    let segments = self.segments(&band, filter_row, panel);
                     let vectors = &copy[filter_row * row_len + panel * lanes..];
                     for (offsets, sums) in offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)) {
                         let sums = sums.as_mut_ptr();
                         let tile = Tile {
-                            segments: &segments,
+                            segments: &segments[index],
                             vectors: vectors.as_ptr(),
                             vector_step: self.padded.step[1] * self.shape.c,
                             scalars: gradient.as_ptr(),
@@ -183,40 +189,53 @@ impl<'a, T: Element> Plan<'a, T> {
         }
     }
 
-    /// The pixels of a band that see a tap of such a panel inside the image: one segment per row, or fewer where rows follow each other in the
-    /// copy as in the gradient. Those over padding add nothing: of a 3 × 3 filter on 4 × 4 pixels nearly a third.
-    fn segments(&self, band: &Band, filter_row: usize, panel: usize) -> Vec<Segment> {
-        let window = self.padded.window();
+    /// For `[filter row, panel]` the pixels of a band that see a tap of it inside the image: one segment per row, or fewer where rows follow each
+    /// other in the copy as in the gradient. Those over padding add nothing: of a 3 × 3 filter on 4 × 4 pixels nearly a third.
+    fn segments(&self, band: &Band) -> Vec<Vec<Segment>> {
+        let (window, w) = (self.padded.window(), self.shape.out_w());
+        let (vector_step, scalar_step) = (self.padded.step[1] * self.shape.c, self.filters_padded);
+        let rows = |filter_row: usize| -> Vec<(usize, usize)> {
+            let sees = |row: &usize| inside(window, 0, *row).contains(&filter_row);
+            let all = band
+                .images
+                .clone()
+                .flat_map(|image| band.rows.clone().filter(sees).map(move |row| (image, row - band.rows.start)));
+            all.map(|(image, row)| (self.padded.offset(image, row, 0), (image * band.rows.len() + row) * w * scalar_step))
+                .collect()
+        };
+        let columns: Vec<Range<usize>> = (0..self.panels).map(|panel| self.columns(panel)).collect();
+        let mut all = Vec::with_capacity(self.shape.r * self.panels);
+        for rows in (0..self.shape.r).map(rows) {
+            for columns in &columns {
+                let mut segments: Vec<Segment> = Vec::with_capacity(rows.len());
+                for (vector, scalar) in &rows {
+                    let (vector, scalar) = (vector + columns.start * vector_step, scalar + columns.start * scalar_step);
+                    match segments.last_mut() {
+                        Some(last)
+                            if last.vector + last.len * vector_step == vector
+                                && last.scalar + last.len * scalar_step == scalar =>
+                        {
+                            last.len += columns.len();
+                        }
+                        _ => segments.push(Segment { vector, scalar, len: columns.len() }),
+                    }
+                }
+                all.push(segments);
+            }
+        }
+        all
+    }
+
+    /// The columns of pixels that see a tap of a panel inside the image.
+    fn columns(&self, panel: usize) -> Range<usize> {
         let lanes = panel * self.kernel.lanes..(panel + 1) * self.kernel.lanes;
         let taps = lanes.start / self.shape.c..lanes.end.div_ceil(self.shape.c);
         let sees = |column: &usize| {
-            let inside = inside(window, 1, *column);
+            let inside = inside(self.padded.window(), 1, *column);
             inside.start < taps.end && taps.start < inside.end
         };
-        let w = self.shape.out_w();
-        let (Some(first), Some(last)) = ((0..w).find(sees), (0..w).rfind(sees)) else { return Vec::new() };
-
-        let (vector_step, scalar_step) = (self.padded.step[1] * self.shape.c, self.filters_padded);
-        let mut segments: Vec<Segment> = Vec::new();
-        for image in 0..band.images.len() {
-            for row in 0..band.rows.len() {
-                if !inside(window, 0, band.rows.start + row).contains(&filter_row) {
-                    continue;
-                }
-                let vector = self.padded.offset(image, row, first);
-                let scalar = ((image * band.rows.len() + row) * w + first) * scalar_step;
-                let len = last + 1 - first;
-                match segments.last_mut() {
-                    Some(last)
-                        if last.vector + last.len * vector_step == vector && last.scalar + last.len * scalar_step == scalar =>
-                    {
-                        last.len += len;
-                    }
-                    _ => segments.push(Segment { vector, scalar, len }),
-                }
-            }
-        }
-        segments
+        let mut columns = 0..self.shape.out_w();
+        columns.find(sees).map_or(0..0, |first| first..columns.rfind(sees).unwrap_or(first) + 1)
     }
 
     /// Adds up the partial sums of one row of one filter.
