@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::bands::{Band, Padded, Window};
-use super::tiles::{self, Class};
+use super::tiles::{self, Borders, Class};
 use super::{DEPTH, Epilogue, TASKS};
 use crate::device::host::convert::widen;
 use crate::device::host::isa::Isa;
@@ -160,6 +160,28 @@ impl<T: Element> Correlation<'_, T> {
         });
     }
 
+    /// Channels of a computed pixel.
+    fn channels(&self) -> usize {
+        self.placement.shape[3] * self.group
+    }
+
+    /// Whether whole rows of the output lie as their sums do, while these are in order.
+    fn writes_rows(&self, kernel: &Kernel<T::Real>) -> bool {
+        kernel.lanes == self.channels() && self.placement.step[1] * self.placement.shape[3] == kernel.lanes
+    }
+
+    /// Time of writing a pixel while the sums are in order, and else.
+    fn store_cost(&self, kernel: &Kernel<T::Real>) -> [usize; 2] {
+        let scattered = self.channels().div_ceil(kernel.lanes) * STORE;
+        [if self.writes_rows(kernel) { 0 } else { scattered }, scattered]
+    }
+
+    /// Time of the products of so many pixels and taps.
+    fn product_cost(&self, kernel: &Kernel<T::Real>) -> impl Fn(usize, usize) -> usize {
+        let (channels, inputs) = (self.channels(), self.window.source[3]);
+        move |pixels, taps| kernel.cost(channels, pixels) * taps * inputs
+    }
+
     /// Lays the filters out for [`run`](Self::run) with any batch.
     pub(super) fn pack(&self, target: &mut [T::Real]) {
         Plan::new(self).pack_all(target);
@@ -183,14 +205,11 @@ impl<T: Element> Correlation<'_, T> {
 impl<'a, T: Element> Plan<'a, T> {
     fn new(correlation: &'a Correlation<'a, T>) -> Self {
         let window = correlation.window;
-        let channels = correlation.placement.shape[3] * correlation.group;
+        let channels = correlation.channels();
         let padded = Padded::new::<T::Real>(window);
         // By what a large batch takes: filters that are packed for one batch serve every other.
-        let kernel = choose_by(|kernel: &Kernel<T::Real>| {
-            let cost = |pixels, taps| kernel.cost(channels, pixels) * taps;
-            let classes = tiles::classes(&window, &padded.first_band(), cost);
-            classes.iter().map(|class| cost(class.pixels.len(), class.taps.iter().map(Range::len).product())).sum()
-        });
+        let borders = Borders::new(&window, &padded.first_band());
+        let kernel = choose_by(|kernel| borders.cheapest(correlation.store_cost(kernel), correlation.product_cost(kernel)).0);
         let mut plan =
             Self { correlation, kernel, channels, padded, bands: Vec::new(), layouts: Vec::new(), depth: depth(&window) };
 
@@ -210,18 +229,18 @@ impl<'a, T: Element> Plan<'a, T> {
 
     fn layout(&self, band: &Band) -> Layout {
         let window = &self.correlation.window;
-        let cost = |pixels, taps| self.kernel.cost(self.channels, pixels) * taps;
-        let per_image = band.rows.len() * window.output[1];
-        let offset =
-            |pixel: usize| self.padded.offset(pixel / per_image, pixel % per_image / window.output[1], pixel % window.output[1]);
-        let mut layout =
-            Layout { offsets: Vec::new(), slots: vec![0; band.images.len() * per_image], in_order: true, classes: Vec::new() };
-        for Class { taps, pixels } in tiles::classes(window, band, cost) {
+        let pixels = (0..band.images.len()).flat_map(|image| (0..band.rows.len()).map(move |row| (image, row)));
+        let pixels = pixels.flat_map(|(image, row)| (0..window.output[1]).map(move |column| (image, row, column)));
+        let offsets: Vec<usize> = pixels.map(|(image, row, column)| self.padded.offset(image, row, column)).collect();
+        let mut layout = Layout { offsets: Vec::new(), slots: vec![0; offsets.len()], in_order: true, classes: Vec::new() };
+        for Class { taps, pixels } in
+            tiles::classes(window, band, self.correlation.store_cost(self.kernel), self.correlation.product_cost(self.kernel))
+        {
             let first = layout.offsets.len();
             for (index, pixel) in pixels.iter().enumerate() {
                 layout.slots[*pixel] = first + index;
                 layout.in_order &= *pixel == first + index;
-                layout.offsets.push(offset(*pixel));
+                layout.offsets.push(offsets[*pixel]);
             }
             layout.offsets.resize((first + pixels.len()).next_multiple_of(self.kernel.points), 0);
             layout.classes.push((first..layout.offsets.len(), self.blocks(&taps)));
@@ -432,7 +451,7 @@ impl<'a, T: Element> Plan<'a, T> {
         let start = panel * lanes;
         let len = lanes.min(self.channels - start);
         // Whole rows at once where sums and output have the same layout.
-        let rows_match = layout.in_order && lanes == self.channels && step[1] * c == lanes;
+        let rows_match = layout.in_order && self.correlation.writes_rows(self.kernel);
         let mut slots = layout.slots.chunks_exact(self.correlation.window.output[1]);
         for image in band.images.clone() {
             for (row, slots) in band.rows.clone().zip(&mut slots) {

@@ -17,36 +17,83 @@ pub(super) struct Class {
 }
 
 /// The pixels of a band, dealt out to as many classes as pay off: a tile that is not full takes as long as a full one. `cost` is the time that
-/// so many pixels and taps take.
-pub(super) fn classes(window: &Window, band: &Band, cost: impl Fn(usize, usize) -> usize) -> Vec<Class> {
-    let total = |classes: &Vec<Class>| -> usize {
-        classes.iter().map(|class| cost(class.pixels.len(), class.taps.iter().map(Range::len).product())).sum()
-    };
-    // Of equals the first, which has the fewest classes.
-    let splits = [[false, false], [true, false], [false, true], [true, true]];
-    splits.map(|split| apart(window, band, split)).into_iter().min_by_key(total).unwrap_or_default()
+/// so many pixels and taps take, `store` that of writing a pixel while all are in order, and else.
+pub(super) fn classes(window: &Window, band: &Band, store: [usize; 2], cost: impl Fn(usize, usize) -> usize) -> Vec<Class> {
+    apart(window, band, Borders::new(window, band).cheapest(store, cost).1)
+}
+
+/// How many rows and columns of a band see which taps. From these alone the time of any classes follows.
+pub(super) struct Borders {
+    images: usize,
+    /// Along rows and columns: the taps that a place sees inside the image, and how many places do.
+    kinds: [Vec<(Range<usize>, usize)>; 2],
+    /// All taps, for places that are not told apart.
+    taps: [usize; 2],
+}
+
+impl Borders {
+    pub(super) fn new(window: &Window, band: &Band) -> Self {
+        let kinds = |axis: usize, places: Range<usize>| {
+            let (taps, kinds) = kinds(window, axis, places, true);
+            let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+            taps.into_iter().enumerate().map(|(kind, taps)| (taps, count(kind))).collect()
+        };
+        let kinds = [kinds(0, band.rows.clone()), kinds(1, 0..window.output[1])];
+        Self { images: band.images.len(), kinds, taps: window.taps }
+    }
+
+    /// The time of the classes that cost least, and the axes along which they are told apart.
+    pub(super) fn cheapest(&self, store: [usize; 2], cost: impl Fn(usize, usize) -> usize) -> (usize, [bool; 2]) {
+        let kinds = |axis: usize, told: bool| -> Vec<(usize, usize)> {
+            let kinds = &self.kinds[axis];
+            match told {
+                true => kinds.iter().map(|(taps, places)| (taps.len(), *places)).collect(),
+                false => vec![(self.taps[axis], kinds.iter().map(|(_, places)| places).sum())],
+            }
+        };
+        let pixels: usize =
+            self.images * self.kinds.iter().map(|kinds| kinds.iter().map(|(_, places)| places).sum::<usize>()).product::<usize>();
+        let total = |split: [bool; 2]| -> usize {
+            let columns = kinds(1, split[1]);
+            let class = |(taps, rows): (usize, usize)| -> usize {
+                columns.iter().map(|(across, columns)| cost(self.images * rows * columns, taps * across)).sum()
+            };
+            let products: usize = kinds(0, split[0]).into_iter().map(class).sum();
+            products + store[usize::from(split != [false, false])] * pixels
+        };
+        // Of equals the first, which has the fewest classes.
+        let splits = [[false, false], [true, false], [false, true], [true, true]];
+        splits.map(|split| (total(split), split)).into_iter().min_by_key(|(total, _)| *total).unwrap_or_default()
+    }
 }
 
 /// Classes along the axes that are to be told apart.
 fn apart(window: &Window, band: &Band, [by_row, by_column]: [bool; 2]) -> Vec<Class> {
-    let taps = |axis: usize, at: usize, told: bool| if told { inside(window, axis, at) } else { 0..window.taps[axis] };
-    let columns: Vec<_> = (0..window.output[1]).map(|column| taps(1, column, by_column)).collect();
-    let mut classes: Vec<Class> = Vec::new();
-    let mut pixel = 0;
-    for _ in band.images.clone() {
-        for row in band.rows.clone() {
-            let rows = taps(0, row, by_row);
-            for column in &columns {
-                let taps = [rows.clone(), column.clone()];
-                match classes.iter_mut().find(|class| class.taps == taps) {
-                    Some(class) => class.pixels.push(pixel),
-                    None => classes.push(Class { taps, pixels: vec![pixel] }),
-                }
-                pixel += 1;
-            }
+    let (rows, row_kinds) = kinds(window, 0, band.rows.clone(), by_row);
+    let (columns, column_kinds) = kinds(window, 1, 0..window.output[1], by_column);
+    let class = |rows: &Range<usize>, columns: &Range<usize>| Class { taps: [rows.clone(), columns.clone()], pixels: Vec::new() };
+    let mut classes: Vec<Class> = rows.iter().flat_map(|rows| columns.iter().map(move |columns| class(rows, columns))).collect();
+    let mut pixels = 0..;
+    for row in band.images.clone().flat_map(|_| &row_kinds) {
+        for (column, pixel) in column_kinds.iter().zip(&mut pixels) {
+            classes[row * columns.len() + column].pixels.push(pixel);
         }
     }
     classes
+}
+
+/// Along one axis, the sets of taps that places see inside the image, and which of them each place sees; all taps where places are not told apart.
+fn kinds(window: &Window, axis: usize, places: Range<usize>, told: bool) -> (Vec<Range<usize>>, Vec<usize>) {
+    let mut kinds: Vec<Range<usize>> = Vec::new();
+    let kind = |place| {
+        let taps = if told { inside(window, axis, place) } else { 0..window.taps[axis] };
+        kinds.iter().position(|known| *known == taps).unwrap_or_else(|| {
+            kinds.push(taps);
+            kinds.len() - 1
+        })
+    };
+    let of_places = places.map(kind).collect();
+    (kinds, of_places)
 }
 
 /// The taps that an output pixel sees inside the image, along one axis.
@@ -72,7 +119,7 @@ mod tests {
             let window = window(size, step);
             let band = Band { images: 3..5, rows };
             let per_image = band.rows.len() * window.output[1];
-            let classes = classes(&window, &band, |pixels, taps| pixels * taps);
+            let classes = classes(&window, &band, [0, 0], |pixels, taps| pixels * taps);
             let mut seen = vec![0; 2 * per_image];
             for class in &classes {
                 for pixel in &class.pixels {
@@ -93,6 +140,9 @@ mod tests {
         let (window, band) = (window(4, 1), Band { images: 0..1, rows: 0..4 });
         let whole_tiles = |pixels: usize, taps: usize| pixels.div_ceil(16) * taps;
         let all = Class { taps: [0..3, 0..3], pixels: (0..16).collect() };
-        assert_eq!(classes(&window, &band, whole_tiles), [all]);
+        assert_eq!(classes(&window, &band, [0, 0], whole_tiles), [all.clone()]);
+        let dear = |pixels: usize, taps: usize| pixels * taps;
+        assert_eq!(classes(&window, &band, [0, 0], dear).len(), 9);
+        assert_eq!(classes(&window, &band, [0, 9], dear), [all]);
     }
 }
