@@ -44,7 +44,7 @@ impl Phase {
     pub fn of(method: Method) -> &'static [Self] {
         match method {
             Method::Rocl => &[Self::Augment, Self::Attack, Self::Regularizer, Self::Main, Self::Optimizer],
-            Method::Simclr => &[Self::Augment, Self::Main, Self::Optimizer],
+            _ => &[Self::Augment, Self::Main, Self::Optimizer],
         }
     }
 

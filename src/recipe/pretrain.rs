@@ -58,8 +58,8 @@ pub struct Ingredients<R: Real> {
 }
 
 impl<R: Real> Ingredients<R> {
-    /// Those of the recipe. `clock` is the run's step counter, for random starts; `labels` are for what learns from them.
-    pub fn new(device: &Device, recipe: &Recipe, clock: &Tensor<i64>, labels: Option<&Labels>) -> Result<Self> {
+    /// Those of the recipe. `clock` is the run's step counter, for random starts.
+    pub fn new(device: &Device, recipe: &Recipe, clock: &Tensor<i64>) -> Result<Self> {
         let batch = recipe.train.batch_size as usize;
         let nt_xent = |rows, groups| -> Result<Box<dyn EmbeddingLoss<R>>> {
             Ok(Box::new(NtXent::new(device, rows, recipe.loss.temperature, groups, recipe.loss.detach_keys)?))
@@ -72,13 +72,7 @@ impl<R: Real> Ingredients<R> {
             Ok(Box::new(EmbeddingDistance::new(device, batch, distance)?))
         };
         Ok(Self {
-            loss: match labels {
-                None => nt_xent(3 * batch, 1)?,
-                Some(labels) => {
-                    let Loss { temperature, detach_keys, .. } = recipe.loss;
-                    Box::new(SupCon::new(device, 2 * batch, labels.of_step(), temperature, detach_keys)?)
-                }
-            },
+            loss: nt_xent(3 * batch, 1)?,
             attack_loss: match settings.loss {
                 AttackLoss::Similarity => nt_xent(2 * batch, groups)?,
                 AttackLoss::Mse => distance(Distance::Mse)?,
@@ -109,7 +103,13 @@ impl<T: Element> Pretraining<T> {
     /// Allocates the run and draws the initial parameters.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
         let labels = (recipe.train.method == Method::Scl).then(|| Labels::new(device, data, recipe.train.batch_size as usize)).transpose()?;
-        let run = Self::with(device, recipe, data, |clock| Ingredients::new(device, recipe, clock, labels.as_ref()))?;
+        let run = Self::with(device, recipe, data, |clock| {
+            let ingredients = Ingredients::new(device, recipe, clock)?;
+            let Some(labels) = &labels else { return Ok(ingredients) };
+            let (Loss { temperature, detach_keys, .. }, rows) = (&recipe.loss, 2 * labels.of_step().len());
+            let loss = Box::new(SupCon::new(device, rows, labels.of_step(), *temperature, *detach_keys)?);
+            Ok(Ingredients { loss, ..ingredients })
+        })?;
         Ok(Self { labels, ..run })
     }
 
@@ -250,6 +250,21 @@ impl<T: Element> Pretraining<T> {
         self.network.backward(images, &d_embeddings)
     }
 
+    /// Steps of an epoch.
+    pub fn steps(&self) -> usize {
+        self.epoch.steps()
+    }
+
+    /// Draws and uploads an epoch: see [`TrainingRun::begin_epoch`].
+    pub fn begin_epoch(&self, epoch: u32, at: usize) -> Result<()> {
+        TrainingRun::begin_epoch(self, epoch, at)
+    }
+
+    /// The losses of the first `steps` steps of the epoch, `[steps, 3]`: main, regulariser, attack.
+    pub fn noted(&self, steps: usize) -> Result<Tensor<T::Real>> {
+        self.epoch.noted(steps)
+    }
+
     /// The mean losses over the first `steps` steps of the epoch, after everything launched has finished.
     pub fn losses(&self, steps: usize) -> Result<Losses> {
         self.means(steps)
@@ -258,6 +273,16 @@ impl<T: Element> Pretraining<T> {
     /// The model.
     pub fn network(&self) -> &Network<T> {
         &self.network
+    }
+
+    /// The optimiser.
+    pub fn optimizer(&self) -> &Optimizer<T::Real> {
+        &self.optimizer
+    }
+
+    /// What the run was asked for.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// The model in the form the attack runs on; none without an adversary.

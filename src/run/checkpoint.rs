@@ -297,6 +297,14 @@ impl Checkpoint {
         Self::load_one_of(path, &[Kind::Pretrain, Kind::Classifier])
     }
 
+    /// Reads a checkpoint that has a linear classifier, alone or with its encoder.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::load`].
+    pub fn load_head(path: &Path) -> Result<Self> {
+        Self::load_one_of(path, &[Kind::LinearHead, Kind::Classifier])
+    }
+
     fn load_one_of(path: &Path, kinds: &[Kind]) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod classifiers;
 mod difference;
 mod layers;
 mod networks;

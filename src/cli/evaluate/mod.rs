@@ -44,12 +44,12 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The encoder, from `rocl pretrain`
+    /// The encoder, from `rocl pretrain`, or a classifier, from `rocl train` or `rocl finetune`
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// The classifier, from `rocl linear-eval`
+    /// The linear classifier on it, from `rocl linear-eval`; by default the checkpoint's own
     #[arg(long, value_name = "FILE")]
-    head: PathBuf,
+    head: Option<PathBuf>,
     /// Attacks instead of the recipe's, separated by commas; see below
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["epsilon", "step_size", "steps"])]
     attack: Vec<NamedAttack>,
@@ -128,6 +128,7 @@ impl Asked {
 /// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
 pub fn run(args: Args) -> Result<()> {
     let Args { checkpoint: path, head: head_path, attack, common, epsilon, step_size, steps, .. } = args;
+    let head_path = head_path.unwrap_or_else(|| path.clone());
     let (checkpoint, head) = load(&path, &head_path)?;
     if args.adversaries.is_none() {
         data_is_known(&common, &checkpoint)?;
@@ -169,8 +170,11 @@ pub fn run(args: Args) -> Result<()> {
 
 /// An encoder and the head that was fitted on it.
 fn load(path: &Path, head: &Path) -> Result<(Checkpoint, Checkpoint)> {
-    let checkpoint = Checkpoint::load(path, Kind::Pretrain)?;
-    let head = Checkpoint::load(head, Kind::LinearHead)?;
+    let checkpoint = Checkpoint::load_encoder(path)?;
+    if head == path && checkpoint.meta.kind == Kind::Pretrain {
+        return Err(Error::Usage(format!("{} has no classifier; give one with --head, from `rocl linear-eval`", path.display())));
+    }
+    let head = Checkpoint::load_head(head)?;
     fitted_on(&head, &checkpoint)?;
     Ok((checkpoint, head))
 }
@@ -190,7 +194,11 @@ fn has_classes_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
 
 /// A head says which encoder it was fitted on; one that was imported does not.
 fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> Result<()> {
-    if head.get(ENCODER).is_some() && head.i64(ENCODER, &[1])? != [encoder.digest()] {
+    let fitted_on = match head.meta.kind {
+        Kind::Classifier => Some(head.digest()),
+        _ => head.get(ENCODER).map(|_| head.i64(ENCODER, &[1])).transpose()?.map(|digest| digest[0]),
+    };
+    if fitted_on.is_some_and(|digest| digest != encoder.digest()) {
         return Err(Error::Usage(
             "the head was fitted on another encoder; fit one on this encoder with `rocl linear-eval`".to_owned(),
         ));

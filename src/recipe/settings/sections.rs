@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Number;
+use super::{Method, Number};
 pub use crate::data::augmentation::AugmentationSettings as Augment;
 pub use crate::nn::{Architecture, Normalization};
 pub use crate::optim::OptimizerSettings as Optimizer;
