@@ -4,7 +4,7 @@ use crate::common::devices;
 use crate::difference::{assert_gradient, uniform};
 use rocl::attack::{BatchObjective, ClassifierBuffers, ClassifierLoss, Objective};
 use rocl::data::{Split, textures};
-use rocl::nn::{ClassifierNetwork, Topology};
+use rocl::nn::ClassifierNetwork;
 use rocl::recipe::Recipe;
 use rocl::recipe::settings::{BatchNormMode, Method};
 use rocl::recipe::supervised::Supervised;

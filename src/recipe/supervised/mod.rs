@@ -59,7 +59,7 @@ pub struct ClassifierMeans {
     pub main: f64,
     /// TRADES's divergence times β, or the contrastive loss; 0 without.
     pub regularizer: f64,
-    /// What the attack increased, summed over the batch, at its last step; 0 without.
+    /// What the attack increased, at its last step; 0 without.
     pub attack: f64,
     /// Percent of the images of the cross-entropy that were right as they were trained on: adversarial ones but in TRADES.
     pub train_accuracy: f64,
@@ -147,7 +147,7 @@ impl<T: Element> Supervised<T> {
         let Some(adversary) = &self.adversary else { return Ok(()) };
         let _range = self.images.device().range(c"attack");
         adversary.perturb(&self.network, self.labels.of_step(), &self.clean_images()?, &self.adversarial_images()?)?;
-        self.noted.rows(2..3)?.copy_from(adversary.loss())
+        ops::weighted_sum(adversary.loss(), 1.0 / self.batch as f64, false, &self.noted.rows(2..3)?)
     }
 
     /// The losses of the method on the images at hand, forward and backward.
