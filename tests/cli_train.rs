@@ -29,14 +29,17 @@ fn a_classifier_is_trained_resumed_and_evaluated() {
     let train = |more: &[&str]| json(&[&["train", "--recipe", &recipe, "--out", &out, "--quiet"], &TOY[..], more].concat());
     let report = train(&["--method", "trades"]);
     assert_eq!((number(&report, "steps"), number(&report, "schema")), (8.0, 1.0));
-    assert!((0.0..=100.0).contains(&number(&report["losses"], "train_accuracy")) && number(&report["losses"], "regularizer") > 0.0);
+    assert!(
+        (0.0..=100.0).contains(&number(&report["losses"], "train_accuracy")) && number(&report["losses"], "regularizer") > 0.0
+    );
     // It is finished; the method is that of the run.
     let resume = ["train", "--out", &out, "--resume", "--limit", "64", "--device", "cpu", "--quiet"];
     assert!(succeeds(&resume).contains("the run is finished, after 8 steps; classifier in "));
     let checkpoint = path(folder.path(), "run/checkpoint.safetensors");
     let evaluate = ["evaluate", "--checkpoint", &checkpoint, "--limit", "32", "--device", "cpu", "--threads", "2", "--quiet"];
     assert_eq!(number(&json(&evaluate), "n"), 32.0);
-    let head = json(&["linear-eval", "--checkpoint", &checkpoint, "--limit", "64", "--epochs", "1", "--device", "cpu", "--quiet"]);
+    let head =
+        json(&["linear-eval", "--checkpoint", &checkpoint, "--limit", "64", "--epochs", "1", "--device", "cpu", "--quiet"]);
     assert!(number(&head, "loss") > 0.0, "an encoder that was trained with labels has features, too");
 }
 
@@ -61,7 +64,8 @@ fn an_encoder_is_fine_tuned_and_its_head_made_robust() {
         let arguments = [command, "--checkpoint", &encoder, "--recipe", &recipe, "--epochs", "1", "--out", &out, "--quiet"];
         assert_eq!(number(&json(&[&arguments[..], &TOY[..], more].concat()), "n"), 64.0);
     }
-    let heads = ["linear-eval", "alf", "slf"].map(|name| std::fs::read(folder.path().join(name).join("head.safetensors")).unwrap());
+    let heads =
+        ["linear-eval", "alf", "slf"].map(|name| std::fs::read(folder.path().join(name).join("head.safetensors")).unwrap());
     assert!(heads[0] == heads[1] && heads[0] != heads[2], "alf is linear-eval --robust, slf is not");
 }
 
@@ -69,7 +73,9 @@ fn an_encoder_is_fine_tuned_and_its_head_made_robust() {
 fn misuse_has_its_sentence() {
     let folder = TempDir::new().unwrap();
     let (contrastive, out) = (jobs::recipe(folder.path()), path(folder.path(), "run"));
-    let with = |arguments: &[&'static str]| [arguments, &["--out", &out, "--recipe", &contrastive, "--quiet"], &TOY[..]].concat().leak().to_vec();
+    let with = |arguments: &[&'static str]| {
+        [arguments, &["--out", &out, "--recipe", &contrastive, "--quiet"], &TOY[..]].concat().leak().to_vec()
+    };
     refused(&with(&["train"]), 2, "the method rocl trains no classifier; choose one of --method ce, at, trades and at-ss");
     refused(&with(&["pretrain", "--method", "at"]), 2, "--method at trains a classifier; use `rocl train --method at`");
     refused(&["finetune", "--checkpoint", "missing", "--out", &out], 1, "there is no such checkpoint");

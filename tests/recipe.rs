@@ -231,10 +231,7 @@ fn values_of_another_type_say_what_is_expected() {
     let cases = [
         ("attack.steps = 'seven'", "attack.steps: invalid type: string \"seven\", expected a whole number from 0 to 4294967295"),
         ("train.seed = -7", "train.seed: invalid value: integer `-7`, expected a whole number from 0"),
-        (
-            "attack.loss = 'huber'",
-            "attack.loss: unknown variant `huber`, expected one of `similarity`, `mse`, `l1`, `cosine`",
-        ),
+        ("attack.loss = 'huber'", "attack.loss: unknown variant `huber`, expected one of `similarity`, `mse`, `l1`, `cosine`"),
         ("optimizer.kind = 'adam'", "optimizer.kind: unknown variant `adam`, expected one of `lars`, `sgd`, `adamw`"),
         ("optimizer.kind = 'sgd'", "optimizer: missing field `learning_rate`; state every key of this kind"),
         ("loss.lambda = 'big'", "loss.lambda: invalid type: string \"big\", expected a number"),
@@ -262,8 +259,7 @@ fn the_head_of_a_file_is_needed() {
 #[test]
 fn unknown_names_list_the_presets() {
     let message = |name: &str| Recipe::load(name).unwrap_err().to_string();
-    let presets =
-        "Presets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, supervised@1, finetune@1, demo@1; any other recipe is a path to a .toml file";
+    let presets = "Presets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, supervised@1, finetune@1, demo@1; any other recipe is a path to a .toml file";
     assert_eq!(message("papr"), format!("there is no recipe `papr`; did you mean paper@1? {presets}"));
     assert_eq!(message("paper@2"), format!("there is no recipe `paper@2`; did you mean paper@1? {presets}"));
     assert_eq!(message("xyzzy"), format!("there is no recipe `xyzzy`; {presets}"));

@@ -1,7 +1,7 @@
 //! The supervised objectives by the batch's own statistics: the model as it trains.
 
-use super::classifier::{ClassifierBuffers, ClassifierLoss};
 use super::Objective;
+use super::classifier::{ClassifierBuffers, ClassifierLoss};
 use crate::element::Element;
 use crate::nn::ClassifierNetwork;
 use crate::{Result, Tensor};

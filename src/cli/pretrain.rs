@@ -56,7 +56,9 @@ pub fn run(args: Args) -> Result<()> {
     let method = recipe.train.method;
     if method.trains_a_classifier() {
         let name = method.name();
-        return Err(Error::Usage(format!("--method {name} trains a classifier; use `rocl train --method {name}`, or choose rocl, simclr or scl")));
+        return Err(Error::Usage(format!(
+            "--method {name} trains a classifier; use `rocl train --method {name}`, or choose rocl, simclr or scl"
+        )));
     }
     if let Some(checkpoint) = &checkpoint {
         common.computing.resume(checkpoint);

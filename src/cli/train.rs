@@ -105,7 +105,9 @@ fn train(shared: Shared, width: Option<u32>, encoder: Option<&Checkpoint>, defau
     let method = recipe.train.method;
     if !method.trains_a_classifier() {
         let name = method.name();
-        return Err(Error::Usage(format!("the method {name} trains no classifier; choose one of --method ce, at, trades and at-ss, or use `rocl pretrain`")));
+        return Err(Error::Usage(format!(
+            "the method {name} trains no classifier; choose one of --method ce, at, trades and at-ss, or use `rocl pretrain`"
+        )));
     }
     if let Some(checkpoint) = &checkpoint {
         common.computing.resume(checkpoint);

@@ -32,8 +32,7 @@ impl<T: Element> ClassifierNetwork<T> {
         // The encoder's and the projector's initial parameters are those of a network that is pretrained.
         let heads = specs.into_iter().flatten().chain(Classifier::<T>::specs(features, classes));
         let backbone = Backbone::new(device, topology, heads, max_batch, seed)?;
-        let projector =
-            projector.map(|_| Projector::new(device, backbone.parameters(), PROJECTOR, max_batch)).transpose()?;
+        let projector = projector.map(|_| Projector::new(device, backbone.parameters(), PROJECTOR, max_batch)).transpose()?;
         Self::on(device, backbone, projector, features, max_batch)
     }
 

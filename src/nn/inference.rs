@@ -5,9 +5,9 @@
 //! the normalisation as a layer of its own; so does [`Inference::unfolded`], to show that both are one function. In either form images do not
 //! influence each other. Call [`Inference::copy_from`] after every change of the parameters.
 
+use super::backbone::Backbone;
 use super::batch_norm::EPSILON;
 use super::image_input::ImageInput;
-use super::backbone::Backbone;
 use super::resnet::{Block, ConvBn};
 use super::scratch::Scratch;
 use super::staging::RowScaled;

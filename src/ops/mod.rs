@@ -42,8 +42,8 @@ pub use activation::{activation_backward, bias_activation, bias_gradient};
 pub use augment::augment;
 pub use ball::{L1_STEP_SUPPORT, pgd_l1_step, pgd_l2_step, random_start_l1, random_start_l2};
 pub use batch_norm::{
-    BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold,
-    bn_keep_running, bn_kept_backward, bn_statistics,
+    BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_keep_running,
+    bn_kept_backward, bn_statistics,
 };
 pub use cast::{cast_from_real, cast_to_real, copy};
 pub use clock::record_step;

@@ -68,9 +68,8 @@ impl<R: Real> Ingredients<R> {
         let start =
             settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
         let step = PgdStep::new(Norm::Linf, settings.step_size.value(), settings.epsilon.value());
-        let distance = |distance| -> Result<Box<dyn EmbeddingLoss<R>>> {
-            Ok(Box::new(EmbeddingDistance::new(device, batch, distance)?))
-        };
+        let distance =
+            |distance| -> Result<Box<dyn EmbeddingLoss<R>>> { Ok(Box::new(EmbeddingDistance::new(device, batch, distance)?)) };
         Ok(Self {
             loss: nt_xent(3 * batch, 1)?,
             attack_loss: match settings.loss {
@@ -102,7 +101,9 @@ const ATTACK_STREAM: u32 = 1;
 impl<T: Element> Pretraining<T> {
     /// Allocates the run and draws the initial parameters.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        let labels = (recipe.train.method == Method::Scl).then(|| Labels::new(device, data, recipe.train.batch_size as usize)).transpose()?;
+        let labels = (recipe.train.method == Method::Scl)
+            .then(|| Labels::new(device, data, recipe.train.batch_size as usize))
+            .transpose()?;
         let run = Self::with(device, recipe, data, |clock| {
             let ingredients = Ingredients::new(device, recipe, clock)?;
             let Some(labels) = &labels else { return Ok(ingredients) };
@@ -132,7 +133,9 @@ impl<T: Element> Pretraining<T> {
             Method::Simclr | Method::Scl => None,
             method @ (Method::Ce | Method::At | Method::Trades | Method::AtSs) => {
                 let method = method.name();
-                return Err(Error::Usage(format!("train.method = \"{method}\" trains a classifier; use `rocl train` or `rocl finetune`")));
+                return Err(Error::Usage(format!(
+                    "train.method = \"{method}\" trains a classifier; use `rocl train` or `rocl finetune`"
+                )));
             }
             Method::Rocl => Some(Adversary {
                 model: Attacked::new(device, recipe, &network)?,
@@ -231,7 +234,9 @@ impl<T: Element> Pretraining<T> {
     }
 
     fn adversary(&self) -> Result<&Adversary<T>> {
-        self.adversary.as_ref().ok_or_else(|| Error::Usage("only RoCL has an adversary; choose train.method = \"rocl\"".to_owned()))
+        self.adversary
+            .as_ref()
+            .ok_or_else(|| Error::Usage("only RoCL has an adversary; choose train.method = \"rocl\"".to_owned()))
     }
 
     /// Forward, loss and backward over `images`, adding gradients; the loss goes to `losses[slot]`.

@@ -267,12 +267,7 @@ impl<T: Element, R: TrainingRun<T>> Training<T, R> {
                 self.advance()?;
                 if shown.is_none_or(|last| last.elapsed() >= SHOW_EVERY) {
                     shown = Some(Instant::now());
-                    note = format!(
-                        "epoch {}/{}  loss {:.3}",
-                        epoch + 1,
-                        recipe.train.epochs,
-                        self.run.means(step + 1)?.shown()
-                    );
+                    note = format!("epoch {}/{}  loss {:.3}", epoch + 1, recipe.train.epochs, self.run.means(step + 1)?.shown());
                 }
                 progress.advance(batch, &note);
                 if interrupt::requested() && step + 1 < steps {

@@ -49,7 +49,8 @@ fn parameters_of_every_method() {
                 let gradients = parameters.gradients().to_vec().unwrap();
                 let kept = Tensor::from_slice(device, [gradients.len()], &gradients).unwrap();
                 for spec in parameters.specs() {
-                    let (value, gradient) = (parameters.get(&spec.name).unwrap().value, parameters.view(&kept, &spec.name).unwrap());
+                    let (value, gradient) =
+                        (parameters.get(&spec.name).unwrap().value, parameters.view(&kept, &spec.name).unwrap());
                     let what = format!("{method:?}, freeze_bn = {freeze_bn}: {}", spec.name);
                     assert_gradient(&what, &value, &gradient, loss);
                 }

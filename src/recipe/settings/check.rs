@@ -111,7 +111,9 @@ impl Recipe {
         within("supervised.beta", beta, 0.0..=1e6)?;
         let refuse = |message: &str| Err(Error::Usage(message.to_owned()));
         if freeze_bn && attack_mode == BatchNormMode::Train {
-            return refuse("supervised.freeze_bn keeps statistics that supervised.attack_mode = \"train\" would move; choose \"eval\"");
+            return refuse(
+                "supervised.freeze_bn keeps statistics that supervised.attack_mode = \"train\" would move; choose \"eval\"",
+            );
         }
         if self.train.method == Method::Trades && !random_start {
             return refuse("TRADES attacks a divergence whose gradient is zero at the image; set supervised.random_start = true");

@@ -1,8 +1,6 @@
 //! The attack on labels that a classifier trains against.
 
-use crate::attack::{
-    Attack, BatchObjective, ClassifierBuffers, ClassifierLoss, ClassifierObjective, Pgd, RandomStart,
-};
+use crate::attack::{Attack, BatchObjective, ClassifierBuffers, ClassifierLoss, ClassifierObjective, Pgd, RandomStart};
 use crate::element::{Element, Real};
 use crate::nn::{Classifier, ClassifierNetwork, Inference};
 use crate::ops::{Norm, PgdStep};
