@@ -1,6 +1,5 @@
 //! Training with labels and robust heads, driven through the program.
 
-#[allow(dead_code, reason = "not every test needs everything")]
 mod common;
 #[path = "common/jobs.rs"]
 mod jobs;

@@ -45,7 +45,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(after_help = FINETUNE_EXAMPLES)]
 pub struct FinetuneArgs {
-    /// The encoder, from `rocl pretrain`; its folder, finetune/, is the default of --out
+    /// The encoder, from `rocl pretrain`; results go to finetune/ beside it unless --out says otherwise
     #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
