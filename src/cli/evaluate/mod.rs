@@ -44,10 +44,10 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The encoder, from `rocl pretrain`, or a classifier, from `rocl train` or `rocl finetune`
+    /// The model, from `rocl pretrain`, `train` or `finetune`
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// The linear classifier on it, from `rocl linear-eval`; by default the checkpoint's own
+    /// Its head, from `rocl linear-eval`; its own by default
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
     /// Attacks instead of the recipe's, separated by commas; see below
@@ -128,8 +128,8 @@ impl Asked {
 /// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
 pub fn run(args: Args) -> Result<()> {
     let Args { checkpoint: path, head: head_path, attack, common, epsilon, step_size, steps, .. } = args;
+    let (checkpoint, head) = load(&path, head_path.as_deref())?;
     let head_path = head_path.unwrap_or_else(|| path.clone());
-    let (checkpoint, head) = load(&path, &head_path)?;
     if args.adversaries.is_none() {
         data_is_known(&common, &checkpoint)?;
     }
@@ -168,13 +168,17 @@ pub fn run(args: Args) -> Result<()> {
     publish(&asked, &data, &right, other.as_ref())
 }
 
-/// An encoder and the head that was fitted on it.
-fn load(path: &Path, head: &Path) -> Result<(Checkpoint, Checkpoint)> {
+/// An encoder and the head that was fitted on it, or trained with it.
+fn load(path: &Path, head: Option<&Path>) -> Result<(Checkpoint, Checkpoint)> {
     let checkpoint = Checkpoint::load_encoder(path)?;
-    if head == path && checkpoint.meta.kind == Kind::Pretrain {
-        return Err(Error::Usage(format!("{} has no classifier; give one with --head, from `rocl linear-eval`", path.display())));
-    }
-    let head = Checkpoint::load_head(head)?;
+    let head = match head {
+        Some(head) => Checkpoint::load_head(head)?,
+        None if checkpoint.meta.kind == Kind::Classifier => checkpoint.clone(),
+        None => {
+            let path = path.display();
+            return Err(Error::Usage(format!("{path} has no classifier; give one with --head, from `rocl linear-eval`")));
+        }
+    };
     fitted_on(&head, &checkpoint)?;
     Ok((checkpoint, head))
 }
