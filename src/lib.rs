@@ -14,7 +14,7 @@
 //! | [`recipe`] | what a user asks for: [`Pretraining`](recipe::pretrain::Pretraining) is Algorithm 1 of the paper, step by step |
 //! | [`attack`], [`loss`], [`nn`], [`optim`] | the parts of a step; layers have `forward` and `backward` written out, over buffers allocated once |
 //! | [`data`], [`run`], [`report`] | images and their augmentations; checkpoints, log, progress; tables |
-//! | [`ops`] | one safe function per operation: checks shapes, then launches a kernel or calls a library |
+//! | [`ops`], [`own`] | one safe function per operation: checks shapes, then launches a kernel or calls a library; launches of kernels from elsewhere |
 //! | [`device`] | memory, launches, CPU and GPU as devices, convolution and matrix product |
 //!
 //! [`Tensor`] is a typed handle on device memory, [`element`] says which number types there are, and every fallible call returns
@@ -76,7 +76,8 @@
 //! # Your own loss or attack
 //!
 //! Implement [`loss::EmbeddingLoss`] or [`attack::Attack`]; the built-in [`loss::NtXent`] and [`attack::Pgd`] are written against the same
-//! traits. A new kernel is a file in `kernels/` and a function in [`ops`]; `kernels/README.md` shows one from beginning to end.
+//! traits. Kernels of your own stay in your crate, and are launched by the functions of [`own`]. `docs/extending.md` shows both from beginning to end;
+//! `kernels/README.md`, how a kernel is written.
 
 // Every public item says what it is, with shapes, units and errors.
 #![warn(missing_docs)]
@@ -92,6 +93,7 @@ pub mod loss;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod own;
 pub mod recipe;
 pub mod report;
 pub mod run;

@@ -1,10 +1,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    match rocl::cli::run(rocl::cli::Cli::parse()) {
+    match rocl::cli::run(rocl::cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With standard error closed the exit code still tells.

@@ -31,23 +31,26 @@ fn refused(arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    for command in [
-        &[][..],
-        &["demo"],
-        &["fetch"],
-        &["pretrain"],
-        &["linear-eval"],
-        &["evaluate"],
-        &["train"],
-        &["finetune"],
-        &["recipe"],
-        &["doctor"],
-    ] {
-        let (code, stdout, stderr) = output(&[command, &["--help"]].concat());
-        assert_eq!((code, stderr.as_str()), (0, ""));
-        assert!(stdout.contains("Examples:"), "{stdout}");
-        assert!(stdout.lines().count() <= 40, "{command:?}: {} lines", stdout.lines().count());
-        assert!(stdout.lines().all(|line| line.chars().count() <= 100), "{stdout}");
+    let alone = ["", "demo", "fetch", "pretrain", "train", "recipe", "doctor", "verify", "bench"];
+    let of_encoders = ["linear-eval", "finetune", "evaluate", "alf"];
+    let benchmarks = ["bench step", "bench attack", "bench kernels", "bench model", "bench compare"];
+    for command in alone.into_iter().chain(of_encoders).chain(benchmarks) {
+        let help = |flag, columns: usize| {
+            let arguments: Vec<&str> = command.split_whitespace().chain([flag]).collect();
+            let found = rocl(&arguments).env("COLUMNS", columns.to_string()).output().unwrap();
+            let text = String::from_utf8(found.stdout).unwrap();
+            assert_eq!((found.status.code(), found.stderr.len()), (Some(0), 0), "{command}");
+            assert!(text.contains("Examples:") && !text.contains('\u{1b}'), "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{command}, {columns}: {text}");
+            text
+        };
+        for columns in [80, 110] {
+            let short = help("-h", columns);
+            assert!(short.lines().count() <= 30, "{command} has {} lines:\n{short}", short.lines().count());
+            // Only the long help of a command with many flags may scroll.
+            let long = help("--help", columns);
+            assert!(long == short || command == "evaluate", "{command}: {long}");
+        }
     }
     assert!(output(&["--version"]).1.starts_with("rocl "));
 }

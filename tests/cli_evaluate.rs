@@ -140,7 +140,7 @@ fn what_is_held_out_is_measured_on_and_not_trained_on() {
     let model = [checkpoint, head];
     let report = json(&evaluate(&model, &["--val", "16"]));
     assert_eq!((number(&report, "n"), &report["data"]), (16.0, &Value::from("textures, held out of 64 for training")));
-    refused(&evaluate(&model, &["--val", "8"]), 2, "the head was fitted on textures without 16 held out, 48 images, not on");
+    refused(&evaluate(&model, &["--val", "8"]), 2, "the head was fitted on textures, without 16 held out, 48 images, not on");
     refused(&evaluate(&model, &["--val", "64"]), 2, "--val 64 of 64 training images leaves none to train on");
     refused(&evaluate(&model, &["--val", "2.5"]), 2, "`2.5` is no part of the training images");
 }

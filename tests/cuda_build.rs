@@ -6,6 +6,7 @@ mod codegen;
 
 use codegen::nvcc::{self, Job, Nvcc};
 use codegen::signature::{self, VARIANTS};
+use codegen::source::Source;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -142,7 +143,7 @@ fn a_kernel_that_does_not_compile_is_shown_as_nvcc_shows_it() {
     for _ in 0..2 {
         let message = nvcc.compile(&jobs).unwrap_err();
         let (first, rest) = message.split_once('\n').unwrap();
-        assert_eq!(first, "nvcc 13.0.1 refuses kernels/pgd.cu:");
+        assert_eq!(first, "nvcc 13.0.1 refuses pgd.cu:");
         assert!(rest.contains("broken.cu(7): error: it is broken"), "{rest}");
     }
 }
@@ -151,11 +152,12 @@ fn a_kernel_that_does_not_compile_is_shown_as_nvcc_shows_it() {
 fn a_unit_has_entry_points_for_the_kernels_of_its_type() {
     let source = "KERNEL(widen)(const T* x, Real* y) {\n}\nCOOPERATIVE_KERNEL(total)(const Real* x, Real* sum) {\n}\n";
     let kernels = signature::parse("some.cu", source).unwrap();
+    let source = Source { path: "some.cu".to_owned(), name: "some".to_owned(), kernels };
     let [f32, f16, ..] = &VARIANTS;
-    let unit = codegen::cuda::unit("some.cu", &kernels, f32);
+    let unit = codegen::cuda::unit(&source, f32);
     assert!(unit.contains("#define ROCL_ENTRY_widen ROCL_GLOBAL widen_f32\n"), "{unit}");
     assert!(unit.contains("#define ROCL_ENTRY_total ROCL_GLOBAL total_f32\n"), "{unit}");
-    let unit = codegen::cuda::unit("some.cu", &kernels, f16);
+    let unit = codegen::cuda::unit(&source, f16);
     assert!(unit.contains("#define ROCL_ENTRY_widen ROCL_GLOBAL widen_f16\n"), "{unit}");
     assert!(unit.contains("#define ROCL_ENTRY_total ROCL_UNUSED total\n"), "{unit}");
     assert!(unit.contains("using T = f16;\nusing Real = float;\n#include \"some.cu\"\n"), "{unit}");

@@ -42,7 +42,7 @@ fn every_line_is_fine_or_says_what_to_do() {
     assert_eq!((code, stderr.as_str()), (0, ""));
     let (lines, last) = stdout.trim_end().rsplit_once("\n\n").unwrap();
     assert_eq!(last, "Without --device, commands compute on cpu.");
-    for name in ["program", "CPU", "GPU code", "kernels", "driver", "cuDNN 9", "cuBLASLt", "data", "recipes"] {
+    for name in ["program", "CPU", "memory", "GPU code", "kernels", "driver", "cuDNN 9", "cuBLASLt", "data", "recipes"] {
         let line = lines.lines().find(|line| line[4..].starts_with(name)).unwrap_or_else(|| panic!("no {name}: {stdout}"));
         assert!(line.starts_with("ok  ") || line.starts_with("no  ") && line.contains("; "), "{line}");
     }

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rocl::device::conv::ConvShape;
-use rocl::device::host::conv::{dgrad, fprop, wgrad};
+use rocl::device::host::conv::{Filter, dgrad, dgrad_packed_len, fprop, fprop_packed_len, pack_dgrad, pack_fprop, wgrad};
 use rocl::element::Element;
 
 /// Multiples of 1/16 up to 2, which every storage type holds exactly. Their products are multiples of 2⁻⁸ up to 4, so sums of
@@ -83,27 +83,37 @@ fn check<T: Storage<Real: Storage>>(shape: &ConvShape, seed: u64) {
     });
 
     let nan = T::store(f64::NAN);
+    // Packed for another batch.
+    let larger = ConvShape { n: shape.n + 5, ..*shape };
+    let mut fprop_packed = vec![T::Real::store(f64::NAN); fprop_packed_len::<T>(&larger)];
+    let mut dgrad_packed = vec![T::Real::store(f64::NAN); dgrad_packed_len::<T>(&larger)];
+    pack_fprop(&larger, &filter, &mut fprop_packed).unwrap();
+    pack_dgrad(&larger, &filter, &mut dgrad_packed).unwrap();
     for options in 0..8 {
         let (has_bias, has_residual, relu) = (options & 1 != 0, options & 2 != 0, options & 4 != 0);
-        let mut y = vec![nan; shape.y_len()];
         let (bias, residual) = (has_bias.then_some(&*bias), has_residual.then_some(&*y_residual));
-        fprop(shape, &x, &filter, bias, residual, relu, &mut y).unwrap();
-        let expected: Vec<f64> = (0..y.len())
+        let expected: Vec<f64> = (0..shape.y_len())
             .map(|i| y_sums[i] + bias.map_or(0.0, |b| b[i % shape.k].exact()) + residual.map_or(0.0, |r| r[i].exact()))
             .map(|value| if relu { value.max(0.0) } else { value })
             .collect();
-        assert_exact("fprop", shape, &y, &expected);
+        for filter in [Filter::Plain(&filter), Filter::Packed(&fprop_packed)] {
+            let mut y = vec![nan; shape.y_len()];
+            fprop(shape, &x, filter, bias, residual, relu, &mut y).unwrap();
+            assert_exact("fprop", shape, &y, &expected);
+        }
     }
     for options in 0..4 {
         let (has_residual, has_mask) = (options & 1 != 0, options & 2 != 0);
-        let mut dx = vec![nan; shape.x_len()];
         let (residual, mask) = (has_residual.then_some(&*dx_residual), has_mask.then_some(&*mask));
-        dgrad(shape, &dy, &filter, residual, mask, &mut dx).unwrap();
-        let expected: Vec<f64> = (0..dx.len())
+        let expected: Vec<f64> = (0..shape.x_len())
             .map(|i| (i, dx_sums[i] + residual.map_or(0.0, |r| r[i].exact())))
             .map(|(i, value)| if mask.is_some_and(|m| m[i].exact() <= 0.0) { 0.0 } else { value })
             .collect();
-        assert_exact("dgrad", shape, &dx, &expected);
+        for filter in [Filter::Plain(&filter), Filter::Packed(&dgrad_packed)] {
+            let mut dx = vec![nan; shape.x_len()];
+            dgrad(shape, &dy, filter, residual, mask, &mut dx).unwrap();
+            assert_exact("dgrad", shape, &dx, &expected);
+        }
     }
     for accumulate in [false, true] {
         let mut dw: Vec<T::Real> =
@@ -184,8 +194,8 @@ fn the_gradients_are_adjoint_to_the_convolution() {
         let filter: Vec<f64> = (0..shape.filter_len()).map(|_| rng.random_range(-1.0..1.0)).collect();
         let dy: Vec<f64> = (0..shape.y_len()).map(|_| rng.random_range(-1.0..1.0)).collect();
         let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), filter.clone());
-        fprop(&shape, &x, &filter, None, None, false, &mut y).unwrap();
-        dgrad(&shape, &dy, &filter, None, None, &mut dx).unwrap();
+        fprop(&shape, &x, Filter::Plain(&filter), None, None, false, &mut y).unwrap();
+        dgrad(&shape, &dy, Filter::Plain(&filter), None, None, &mut dx).unwrap();
         wgrad(&shape, &x, &dy, false, &mut dw).unwrap();
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let [forward, input, weights] = [dot(&dy, &y), dot(&dx, &x), dot(&dw, &filter)];
@@ -205,8 +215,8 @@ fn any_number_of_threads_gives_the_same_bits() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), filter.clone());
-                fprop(&shape, &x, &filter, None, Some(&dy), true, &mut y).unwrap();
-                dgrad(&shape, &dy, &filter, None, Some(&x), &mut dx).unwrap();
+                fprop(&shape, &x, Filter::Plain(&filter), None, Some(&dy), true, &mut y).unwrap();
+                dgrad(&shape, &dy, Filter::Plain(&filter), None, Some(&x), &mut dx).unwrap();
                 wgrad(&shape, &x, &dy, true, &mut dw).unwrap();
                 [y, dx, dw].map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
             })
@@ -223,9 +233,9 @@ fn an_image_gets_the_same_bits_in_any_batch() {
     let mut random = |len| -> Vec<f32> { (0..len).map(|_| rng.random_range(-1.0..1.0)).collect() };
     let (x, filter) = (random(all.x_len()), random(all.filter_len()));
     let (mut y_all, mut y_one) = (vec![0.0; all.y_len()], vec![0.0; one.y_len()]);
-    fprop(&all, &x, &filter, None, None, false, &mut y_all).unwrap();
+    fprop(&all, &x, Filter::Plain(&filter), None, None, false, &mut y_all).unwrap();
     for image in 0..all.n {
-        fprop(&one, &x[image * one.x_len()..][..one.x_len()], &filter, None, None, false, &mut y_one).unwrap();
+        fprop(&one, &x[image * one.x_len()..][..one.x_len()], Filter::Plain(&filter), None, None, false, &mut y_one).unwrap();
         assert_eq!(y_one, y_all[image * one.y_len()..][..one.y_len()], "image {image}");
     }
 }
@@ -234,9 +244,9 @@ fn an_image_gets_the_same_bits_in_any_batch() {
 fn relu_and_mask_treat_nan_as_the_device_kernels_do() {
     let shape = shape(1, [1, 1], [1, 1], 1, 1, 0);
     let mut out = [0.0f32];
-    fprop(&shape, &[f32::NAN], &[1.0], None, None, true, &mut out).unwrap();
+    fprop(&shape, &[f32::NAN], Filter::Plain(&[1.0]), None, None, true, &mut out).unwrap();
     assert!(out[0].is_nan(), "a ReLU that hides a NaN hides a diverged run");
-    dgrad(&shape, &[1.0f32], &[1.0], None, Some(&[f32::NAN]), &mut out).unwrap();
+    dgrad(&shape, &[1.0f32], Filter::Plain(&[1.0]), None, Some(&[f32::NAN]), &mut out).unwrap();
     assert_eq!(out[0], 0.0, "a mask that is not positive keeps nothing");
 }
 
@@ -244,8 +254,8 @@ fn relu_and_mask_treat_nan_as_the_device_kernels_do() {
 fn an_empty_batch_is_no_error() {
     let shape = shape(0, [4, 4], [3, 2], 3, 1, 1);
     let (filter, mut dw) = (vec![1.0f32; shape.filter_len()], vec![1.0; shape.filter_len()]);
-    fprop(&shape, &[], &filter, None, None, false, &mut []).unwrap();
-    dgrad(&shape, &[], &filter, None, None, &mut []).unwrap();
+    fprop(&shape, &[], Filter::Plain(&filter), None, None, false, &mut []).unwrap();
+    dgrad(&shape, &[], Filter::Plain(&filter), None, None, &mut []).unwrap();
     wgrad::<f32>(&shape, &[], &[], true, &mut dw).unwrap();
     assert!(dw.iter().all(|v| *v == 1.0));
     wgrad::<f32>(&shape, &[], &[], false, &mut dw).unwrap();
@@ -256,10 +266,10 @@ fn an_empty_batch_is_no_error() {
 fn what_does_not_fit_is_an_error() {
     let good = shape(1, [4, 4], [2, 3], 3, 1, 0);
     let (x, filter, mut y) = (vec![0.0f32; good.x_len()], vec![0.0; good.filter_len()], vec![0.0; good.y_len()]);
-    let error = fprop(&good, &x[1..], &filter, None, None, false, &mut y).unwrap_err().to_string();
+    let error = fprop(&good, &x[1..], Filter::Plain(&filter), None, None, false, &mut y).unwrap_err().to_string();
     assert!(error.contains("x has 31 elements") && error.contains("pass that many"), "{error}");
     for bad in [ConvShape { r: 5, ..good }, ConvShape { stride: 0, ..good }, ConvShape { c: 0, ..good }] {
-        let error = fprop(&bad, &x, &filter, None, None, false, &mut y).unwrap_err().to_string();
+        let error = fprop(&bad, &x, Filter::Plain(&filter), None, None, false, &mut y).unwrap_err().to_string();
         assert!(error.contains("has no output"), "{error}");
     }
 }

@@ -237,7 +237,7 @@ fn values_of_another_type_say_what_is_expected() {
         ("loss.lambda = 'big'", "loss.lambda: invalid type: string \"big\", expected a number"),
         ("augment.crop_scale = [0.5]", "augment.crop_scale: invalid length 1, expected an array of length 2"),
         ("attack = 3", "attack is a section of a recipe; write [attack] with its keys below"),
-        ("[train", "line 3 is not valid TOML: unclosed table, expected `]`"),
+        ("[train", "line 3 is not valid TOML (unclosed table, expected `]`); correct it"),
         (
             "evaluate.epsilon = '8/0'",
             "evaluate.epsilon: `8/0` is not a number; write a decimal such as 0.0314 or a fraction such as 8/255",

@@ -12,7 +12,7 @@ set -euo pipefail
 
 # What the bundle may weigh, in MiB.
 limit=60
-tests=(kernels cuda_device linear epilogues precision training verify)
+tests=(kernels cuda_device linear epilogues precision training own verify)
 
 fail() {
     printf 'error: %s\n' "$*" >&2

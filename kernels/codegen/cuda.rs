@@ -1,6 +1,7 @@
 //! Generates what nvcc sees: one translation unit per kernel file and element type.
 
 use super::signature::{Kernel, VARIANTS, Variant};
+use super::source::Source;
 use std::fmt::Write;
 
 /// The variants that GPU code exists for.
@@ -15,9 +16,9 @@ pub fn symbol(kernel: &Kernel, variant: &Variant) -> String {
 
 /// The translation unit of one kernel file for one variant. What a kernel's signature begins with is defined here for each: an entry
 /// point, or, where the kernel does not exist for the variant, a function that nothing calls and the compiler drops.
-pub fn unit(file: &str, kernels: &[Kernel], variant: &Variant) -> String {
+pub fn unit(source: &Source, variant: &Variant) -> String {
     let mut out = String::from("#include \"cuda_prelude.h\"\n");
-    for kernel in kernels {
+    for kernel in &source.kernels {
         let name = &kernel.name;
         if kernel.exists_for(variant) {
             writeln!(out, "#define ROCL_ENTRY_{name} ROCL_GLOBAL {}", symbol(kernel, variant)).unwrap();
@@ -27,6 +28,7 @@ pub fn unit(file: &str, kernels: &[Kernel], variant: &Variant) -> String {
     }
     let Variant { suffix, storage, real } = variant;
     // In a namespace, since CUDA's headers have global functions of common names.
-    writeln!(out, "namespace rocl_{suffix} {{\nusing T = {storage};\nusing Real = {real};\n#include \"{file}\"\n}}").unwrap();
+    writeln!(out, "namespace rocl_{suffix} {{\nusing T = {storage};\nusing Real = {real};\n#include \"{}\"\n}}", source.path)
+        .unwrap();
     out
 }

@@ -2,6 +2,7 @@
 //! once to run, and with the feature `access` once more to be watched; `library` tells the symbols of the two apart.
 
 use super::signature::{Kernel, Variant};
+use super::source::Source;
 use std::fmt::Write;
 
 /// The kernels as the host runs them.
@@ -15,16 +16,15 @@ pub fn symbol(library: &str, kernel: &Kernel, variant: &Variant) -> String {
 }
 
 /// The translation unit of one kernel file for one variant.
-pub fn unit(library: &str, path: &str, kernels: &[Kernel], variant: &Variant) -> String {
+pub fn unit(library: &str, source: &Source, variant: &Variant) -> String {
     let mut out = String::new();
-    let Variant { suffix, storage, real } = variant;
-    // A namespace per library and type: their device code has the same names and must not be merged by the linker.
-    writeln!(out, "#include \"host/simt.h\"\nnamespace rocl_{library}_{suffix} {{\nusing T = {storage};\nusing Real = {real};")
-        .unwrap();
-    writeln!(out, "#include \"{path}\"").unwrap();
+    let Variant { storage, real, .. } = variant;
+    // A namespace per library, file and type: device code of one name in two of them must not be merged by the linker.
+    writeln!(out, "#include \"host/simt.h\"\nnamespace rocl_{library}_{} {{", source.image(variant)).unwrap();
+    writeln!(out, "using T = {storage};\nusing Real = {real};\n#include \"{}\"", source.path).unwrap();
     writeln!(out, "template <typename V> static inline V argument(const uint64_t& slot) {{ V v; std::memcpy(&v, &slot, sizeof(V)); return v; }}")
         .unwrap();
-    for kernel in kernels.iter().filter(|k| k.exists_for(variant)) {
+    for kernel in source.kernels.iter().filter(|k| k.exists_for(variant)) {
         let arguments: Vec<String> = kernel
             .parameters
             .iter()

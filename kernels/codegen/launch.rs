@@ -1,6 +1,7 @@
 //! Generates the Rust side: the kernel table and one typed launch function per kernel.
 
 use super::signature::{Kernel, Parameter, Type, VARIANTS, Variant};
+use super::source::Source;
 use super::{cuda, host};
 use std::fmt::Write;
 
@@ -13,22 +14,24 @@ pub struct Compiled {
     pub watched: bool,
 }
 
-/// The contents of `launch.rs`, included by `src/device/launch.rs`.
-pub fn module(files: &[(String, Vec<Kernel>)], compiled: Compiled) -> String {
+/// The contents of `launch.rs` and `own.rs`, which `src/device/launch.rs` and `src/own.rs` include.
+pub fn module(sources: &[Source], compiled: Compiled) -> String {
     let mut out = String::new();
-    externs(&mut out, files, host::HOST);
-    if compiled.watched {
-        externs(&mut out, files, host::WATCHED);
-    }
-    if compiled.cuda {
-        images(&mut out, files);
-    }
-    for (file, kernels) in files {
-        for kernel in kernels {
-            function(&mut out, file, kernel, compiled);
+    if !sources.is_empty() {
+        externs(&mut out, sources, host::HOST);
+        if compiled.watched {
+            externs(&mut out, sources, host::WATCHED);
+        }
+        if compiled.cuda {
+            images(&mut out, sources);
         }
     }
-    let names: Vec<String> = files.iter().flat_map(|(_, kernels)| kernels).map(|k| format!("&{}", table_name(k))).collect();
+    for source in sources {
+        for kernel in &source.kernels {
+            function(&mut out, source, kernel, compiled);
+        }
+    }
+    let names: Vec<String> = sources.iter().flat_map(|source| &source.kernels).map(|k| format!("&{}", table_name(k))).collect();
     writeln!(out, "/// Every kernel, in the order of the files.\npub static KERNELS: &[&Kernel] = &[{}];", names.join(", "))
         .unwrap();
     out
@@ -38,9 +41,9 @@ fn table_name(kernel: &Kernel) -> String {
     kernel.name.to_uppercase()
 }
 
-fn externs(out: &mut String, files: &[(String, Vec<Kernel>)], library: &str) {
+fn externs(out: &mut String, sources: &[Source], library: &str) {
     out.push_str("unsafe extern \"C\" {\n");
-    for kernel in files.iter().flat_map(|(_, kernels)| kernels) {
+    for kernel in sources.iter().flat_map(|source| &source.kernels) {
         for variant in VARIANTS.iter().filter(|v| kernel.exists_for(v)) {
             writeln!(out, "    fn {}(slots: *const u64);", host::symbol(library, kernel, variant)).unwrap();
         }
@@ -49,11 +52,11 @@ fn externs(out: &mut String, files: &[(String, Vec<Kernel>)], library: &str) {
 }
 
 /// One static per fatbin, aligned as the driver's own tools align it.
-fn images(out: &mut String, files: &[(String, Vec<Kernel>)]) {
+fn images(out: &mut String, sources: &[Source]) {
     out.push_str("#[repr(C, align(16))]\nstruct Image<Bytes: ?Sized>(Bytes);\n");
-    for (file, kernels) in files {
-        for variant in cuda::variants().filter(|v| kernels.iter().any(|k| k.exists_for(v))) {
-            let image = variant.image(file);
+    for source in sources {
+        for variant in cuda::variants().filter(|v| source.exists_for(v)) {
+            let image = source.image(variant);
             let bytes = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/cuda/{image}.fatbin\"))");
             writeln!(out, "static IMAGE_{}: &Image<[u8]> = &Image(*{bytes});", image.to_uppercase()).unwrap();
         }
@@ -67,16 +70,16 @@ fn by_variant(entry: impl Fn(&Variant) -> Option<String>) -> String {
     format!("[{}]", entries.collect::<Vec<_>>().join(", "))
 }
 
-fn function(out: &mut String, file: &str, kernel: &Kernel, compiled: Compiled) {
+fn function(out: &mut String, source: &Source, kernel: &Kernel, compiled: Compiled) {
     let entries = |library| by_variant(|v| kernel.exists_for(v).then(|| host::symbol(library, kernel, v)));
     let on_host = entries(host::HOST);
     let watched = if compiled.watched { format!(", watched: {}", entries(host::WATCHED)) } else { String::new() };
     let on_gpu = by_variant(|v| {
         let exists = compiled.cuda && v.exists_on_gpu() && kernel.exists_for(v);
-        let (image, symbol) = (v.image(file).to_uppercase(), cuda::symbol(kernel, v));
+        let (image, symbol) = (source.image(v).to_uppercase(), cuda::symbol(kernel, v));
         exists.then(|| format!("CudaEntry {{ image: &IMAGE_{image}.0, symbol: c\"{symbol}\" }}"))
     });
-    let (table, name, cooperative) = (table_name(kernel), &kernel.name, kernel.cooperative);
+    let (table, file, name, cooperative) = (table_name(kernel), &source.path, &kernel.name, kernel.cooperative);
     let parameters = kernel.parameters.len();
     writeln!(
         out,
@@ -93,7 +96,7 @@ fn function(out: &mut String, file: &str, kernel: &Kernel, compiled: Compiled) {
         ("", "0")
     };
     let parameters: Vec<String> = kernel.parameters.iter().map(|p| format!("{}: {}", p.name, rust_type(kernel, p))).collect();
-    writeln!(out, "/// Launches `{name}` of `kernels/{file}`.").unwrap();
+    writeln!(out, "/// Launches `{name}` of `{file}`.").unwrap();
     writeln!(out, "#[allow(clippy::too_many_arguments)]").unwrap();
     writeln!(out, "pub fn {name}{generics}(work: Work, {}) -> Result<()> {{", parameters.join(", ")).unwrap();
     writeln!(out, "    let mut arguments = Arguments::new(&{table});").unwrap();

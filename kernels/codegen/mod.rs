@@ -5,4 +5,6 @@ pub mod host;
 pub mod launch;
 pub mod nvcc;
 pub mod signature;
+pub mod source;
 pub mod toolkit;
+pub mod unit;

@@ -1,8 +1,7 @@
 //! Runs nvcc: one fatbin per translation unit, with code for every architecture.
 
 use super::toolkit;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use super::unit::{self, Stamp};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +12,7 @@ const ARCHITECTURES: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
 /// A file that has code for the features of sm_90 only asks for sm_90a by this guard.
 const GUARD_90A: &str = "__CUDA_ARCH_FEAT_SM90_ALL";
 /// The arithmetic stays as written, as on the host: no contraction, and nothing of fast-math.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "-std=c++17",
     "--fmad=false",
     "-lineinfo",
@@ -21,6 +20,7 @@ const FLAGS: [&str; 10] = [
     "all-warnings",
     "-Xfatbin",
     "-compress-all",
+    "-I.",
     "-Ikernels",
     "-Ikernels/include",
     "-fatbin",
@@ -29,7 +29,7 @@ const OLDEST: u32 = 12;
 
 /// A translation unit and the fatbin to be made of it.
 pub struct Job {
-    /// The kernel file, below `kernels/`.
+    /// The kernel file, for people.
     pub file: String,
     /// What nvcc is given.
     pub unit: PathBuf,
@@ -100,25 +100,21 @@ impl Nvcc {
     }
 
     fn compile_one(&self, job: &Job) -> Result<(), String> {
-        let mut source = String::new();
-        read_with_includes(&job.unit, &mut Vec::new(), &mut source)?;
+        let source = unit::with_includes(&job.unit)?;
         let mut arguments: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
         arguments.extend(self.targets(source.contains(GUARD_90A)));
 
-        let stamp = job.image.with_extension("stamp");
-        let mut hasher = DefaultHasher::new();
-        (&self.version, &arguments, &source).hash(&mut hasher);
-        let content = format!("{:016x}", hasher.finish());
-        if job.image.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == content) {
+        let stamp = Stamp::new(&job.image, &(&self.version, &arguments, &source));
+        if stamp.is_current() {
             return Ok(());
         }
         let output = Command::new(&self.path).args(&arguments).arg("-o").arg(&job.image).arg(&job.unit).output();
         let output = output.map_err(|e| format!("cannot run {}: {e}", self.path.display()))?;
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
-            return Err(format!("nvcc {} refuses kernels/{}:\n{}", self.version, job.file, String::from_utf8_lossy(&said)));
+            return Err(format!("nvcc {} refuses {}:\n{}", self.version, job.file, String::from_utf8_lossy(&said)));
         }
-        fs::write(&stamp, content).map_err(|e| format!("cannot write {}: {e}", stamp.display()))
+        stamp.renew()
     }
 
     fn targets(&self, with_90a: bool) -> Vec<String> {
@@ -174,18 +170,4 @@ fn choose(known: &[u32], wanted: &str) -> Result<Vec<u32>, String> {
     chosen.sort_unstable();
     chosen.dedup();
     if chosen.is_empty() { Err("is empty; unset it, or name architectures, as 80,90".to_owned()) } else { Ok(chosen) }
-}
-
-/// The text of a unit and of all files of this project that it includes.
-fn read_with_includes(path: &Path, seen: &mut Vec<PathBuf>, text: &mut String) -> Result<(), String> {
-    let own = fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    for name in own.lines().filter_map(|line| line.strip_prefix("#include \"")?.strip_suffix('"')) {
-        let found = [Path::new("kernels").join(name), Path::new("kernels/include").join(name)].into_iter().find(|p| p.is_file());
-        if let Some(found) = found.filter(|found| !seen.contains(found)) {
-            seen.push(found.clone());
-            read_with_includes(&found, seen, text)?;
-        }
-    }
-    text.push_str(&own);
-    Ok(())
 }

@@ -84,11 +84,6 @@ impl Variant {
     pub fn exists_on_gpu(&self) -> bool {
         self.real == "float"
     }
-
-    /// What is made of one kernel file for this variant, as a name without an ending.
-    pub fn image(&self, file: &str) -> String {
-        format!("{}_{}", file.trim_end_matches(".cu").replace('/', "_"), self.suffix)
-    }
 }
 
 /// In the order of `Element::SLOT`.
@@ -110,37 +105,124 @@ impl Kernel {
     }
 }
 
+/// Words that a name in the generated Rust cannot be: the language's, and what the launch functions call their own.
+const TAKEN: [&str; 55] = [
+    "abstract",
+    "arguments",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "struct",
+    "super",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "union",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "work",
+    "yield",
+    "_",
+];
+
+/// Whether a name is a small-letter one of both C++ and Rust.
+pub fn is_identifier(name: &str) -> bool {
+    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.chars().all(letters) && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() && !TAKEN.contains(&name)
+}
+
 /// All kernels declared in one file's source.
 ///
 /// # Errors
-/// On a signature that cannot be launched, with the file, the kernel and the reason.
+/// On a signature that cannot be launched: one sentence, with the file, the kernel and the remedy.
 pub fn parse(file: &str, source: &str) -> Result<Vec<Kernel>, String> {
     let code: String = source.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
-    let mut kernels = Vec::new();
+    let mut kernels: Vec<Kernel> = Vec::new();
     for (start, _) in code.match_indices("KERNEL(") {
         let cooperative = code[..start].ends_with("COOPERATIVE_");
         let before = &code[..start - if cooperative { "COOPERATIVE_".len() } else { 0 }];
         if !before.is_empty() && !before.ends_with('\n') {
-            return Err(format!("{file}: KERNEL must stand at the beginning of its line"));
+            return Err(format!("{file}: a KERNEL does not stand at the beginning of its line; put it there"));
         }
-        let rest = &code[start + "KERNEL(".len()..];
-        let (name, rest) = rest.split_once(')').ok_or_else(|| format!("{file}: unfinished KERNEL(name)"))?;
-        let rest = rest.trim_start().strip_prefix('(').ok_or_else(|| format!("{file}: {name}: no parameter list"))?;
-        let (list, _) = rest.split_once(')').ok_or_else(|| format!("{file}: {name}: unfinished parameter list"))?;
-        let body = rest.split("KERNEL(").next().unwrap_or(rest);
-        if !cooperative && body.contains("SHARED(") {
-            return Err(format!("{file}: {name}: shared memory is for a COOPERATIVE_KERNEL"));
+        let kernel = kernel(file, cooperative, &code[start + "KERNEL(".len()..])?;
+        if kernels.iter().any(|other| other.name == kernel.name) {
+            return Err(format!("{file}: there are two kernels `{}`; give one another name", kernel.name));
         }
-        let parameters = list.split(',').map(|text| parameter(file, name, text)).collect::<Result<_, _>>()?;
-        kernels.push(Kernel { name: name.trim().to_owned(), cooperative, parameters });
+        kernels.push(kernel);
     }
-    if kernels.is_empty() { Err(format!("{file}: declares no KERNEL")) } else { Ok(kernels) }
+    if kernels.is_empty() {
+        return Err(format!("{file}: declares no KERNEL; write one, or call a file that others include .cuh"));
+    }
+    Ok(kernels)
+}
+
+/// The kernel whose source begins with `name)(parameters)`.
+fn kernel(file: &str, cooperative: bool, source: &str) -> Result<Kernel, String> {
+    let unfinished = || format!("{file}: a signature cannot be read; write KERNEL(name)(parameters), as kernels/README.md shows");
+    let (name, rest) = source.split_once(')').ok_or_else(unfinished)?;
+    let (list, rest) = rest.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or_else(unfinished)?;
+    let name = name.trim();
+    if !is_identifier(name) {
+        return Err(format!(
+            "{file}: a kernel cannot be called `{name}`; use small letters, digits and underscores, and no word of Rust"
+        ));
+    }
+    let body = rest.split("KERNEL(").next().unwrap_or(rest);
+    if !cooperative && body.contains("SHARED(") {
+        return Err(format!("{file}: {name}: only threads that cooperate share memory; declare it as a COOPERATIVE_KERNEL"));
+    }
+    let parameters: Vec<_> = list.split(',').map(|text| parameter(file, name, text)).collect::<Result<_, _>>()?;
+    if !parameters.iter().any(|parameter| parameter.pointer) {
+        return Err(format!("{file}: {name}: a kernel that is given no pointer has nothing to work on; add one"));
+    }
+    Ok(Kernel { name: name.to_owned(), cooperative, parameters })
 }
 
 fn parameter(file: &str, kernel: &str, text: &str) -> Result<Parameter, String> {
+    let refuse =
+        |what: &str| Err(format!("{file}: {kernel}: `{}` {what}", text.split_whitespace().collect::<Vec<_>>().join(" ")));
     let spaced = text.replace('*', " * ");
     let mut words: Vec<&str> = spaced.split_whitespace().collect();
-    let name = words.pop().ok_or_else(|| format!("{file}: {kernel}: empty parameter"))?.to_owned();
+    let name = words.pop().unwrap_or_default();
     let mut take = |word: &str| {
         let found = words.iter().position(|w| *w == word);
         found.map(|at| words.remove(at)).is_some()
@@ -150,12 +232,19 @@ fn parameter(file: &str, kernel: &str, text: &str) -> Result<Parameter, String> 
         [one] => Type::parse(one),
         _ => None,
     };
-    let ty = ty.ok_or_else(|| format!("{file}: {kernel}: `{}` is not a type the launcher knows", text.trim()))?;
+    let Some(ty) = ty else {
+        return refuse(
+            "is no parameter of a kernel; use T, Real, float, uint8_t, int32_t, int64_t or uint64_t, or a pointer to one, and a name",
+        );
+    };
+    if !is_identifier(name) {
+        return refuse("has a name that cannot be had in Rust; use small letters, digits and underscores, and no word of Rust");
+    }
     if !pointer && (optional || constant) {
-        return Err(format!("{file}: {kernel}: {name}: OPTIONAL and const are for pointers"));
+        return refuse("is no pointer; leave out OPTIONAL and const, which are for pointers");
     }
     if in_place && (!pointer || constant) {
-        return Err(format!("{file}: {kernel}: {name}: INPLACE is for pointers that are written"));
+        return refuse("is not written; leave out INPLACE, which is for pointers that are");
     }
-    Ok(Parameter { name, ty, pointer, constant, optional, in_place })
+    Ok(Parameter { name: name.to_owned(), ty, pointer, constant, optional, in_place })
 }

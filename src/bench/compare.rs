@@ -1,6 +1,7 @@
 //! Two reports of the same benchmark, before and after a change.
 
 use super::summary::{Ratio, ratio};
+use crate::run::file;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -58,7 +59,7 @@ pub fn compare(old: &Path, new: &Path, tolerance: f64) -> Result<(Vec<Compared>,
 }
 
 fn read(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path)
+    let text = file::read_text(path)
         .map_err(|e| Error::file(path, format!("cannot be read ({e}); give a report of `rocl bench --json`")))?;
     let report: Value = serde_json::from_str(&text)
         .map_err(|e| Error::file(path, format!("is not JSON ({e}); give a report of `rocl bench --json`")))?;
@@ -66,7 +67,7 @@ fn read(path: &Path) -> Result<Value> {
         Some(schema) if schema == u64::from(super::SCHEMA) && report["kind"].is_string() => Ok(report),
         Some(schema) if report["kind"].is_string() => Err(Error::file(
             path,
-            format!("has schema {schema}, this version reads {}; measure again with one version", super::SCHEMA),
+            format!("has schema {schema}, but this version reads {}; measure again with one version", super::SCHEMA),
         )),
         _ => Err(Error::file(path, "is not a report of `rocl bench --json`; give one")),
     }

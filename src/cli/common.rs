@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::device;
+use super::output::note;
 use super::precision::Precision;
 use super::room::{self, Job, Size};
 use crate::data::validation::Validation;
@@ -17,23 +18,26 @@ use crate::{Device, Error, Result};
 /// Asking for more threads than any machine has would only exhaust its memory.
 const MOST_THREADS: usize = 1024;
 
+/// The largest seed that a recipe can hold: numbers of TOML have a sign.
+pub const MOST_SEED: u64 = i64::MAX as u64;
+
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// `textures` (built in, the default), or a path: see `rocl fetch --help`
+    /// textures (the default), or a path: rocl fetch -h
     #[arg(long, value_name = "DATA")]
     pub data: Option<Source>,
     /// Folder for all results
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
+    /// Hyper-parameters: a preset (rocl recipe) or TOML file
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<String>,
     /// Where and how to compute
     #[command(flatten)]
     pub computing: Computing,
     /// Seed of everything random
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     pub seed: Option<u64>,
     /// Images per step
     #[arg(long, value_name = "N")]
@@ -47,21 +51,24 @@ pub struct Common {
     /// Show no progress
     #[arg(long, short)]
     pub quiet: bool,
+    /// Say first what is computed, from what and on what
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub verbose: bool,
 }
 
 /// Where and how to compute.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Computing {
-    /// Where to compute: auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    /// auto (the default), cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
     pub device: DeviceChoice,
-    /// Arithmetic: fp32 (the default), tf32, fp16 or bf16; on a CPU, 16 bits give a GPU's numerics, slowly
+    /// fp32 (the default), tf32, fp16 or bf16
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
     precision: Option<Precision>,
     /// CPU threads; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Refuse to start what needs more memory on the device than this, such as 4GiB
+    /// Refuse what needs more on the device than, say, 4GiB
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
 }
@@ -131,6 +138,8 @@ pub struct Settings {
     pub json: bool,
     /// Show no progress.
     pub quiet: bool,
+    /// Say first what is computed.
+    verbose: bool,
 }
 
 impl Settings {
@@ -139,7 +148,11 @@ impl Settings {
     /// # Errors
     /// Those of [`Computing::device`].
     pub fn device(&self) -> Result<Device> {
-        self.computing.device()
+        let device = self.computing.device()?;
+        if self.verbose {
+            note(format!("device: {}, {}", device.description(), self.computing.precision().name()));
+        }
+        Ok(device)
     }
 
     /// Says what a job needs on `device`, and refuses what there is no room for.
@@ -155,7 +168,11 @@ impl Settings {
     /// # Errors
     /// Those of [`Source::open`].
     pub fn data(&self, split: Split) -> Result<Dataset> {
-        self.data.open(split, self.limit)
+        let data = self.data.open(split, self.limit)?;
+        if self.verbose {
+            note(format!("data: {}, {} images of the {} split from {}", data.name, data.len(), split.name(), self.data));
+        }
+        Ok(data)
     }
 
     /// The training images, without those that are held out.
@@ -190,6 +207,9 @@ impl Common {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             pool.map_err(|error| Error::Usage(format!("--threads {threads} cannot be met ({error}); ask for fewer")))?;
         }
+        if self.verbose {
+            note(recipe.to_toml()?.trim_end());
+        }
         Ok(Settings {
             seed: self.seed.unwrap_or(recipe.train.seed),
             recipe,
@@ -199,6 +219,7 @@ impl Common {
             limit: self.limit.map(NonZeroUsize::get),
             json: self.json,
             quiet: self.quiet,
+            verbose: self.verbose,
         })
     }
 }

@@ -20,13 +20,16 @@ Examples:
   rocl demo
   rocl demo --out demo --seed 1 --json";
 
+/// The result, in the folder that --out names.
+const SUMMARY: &str = "summary.json";
+
 /// Images the demonstration trains on unless --limit says otherwise.
 const TRAINING_IMAGES: usize = 4000;
 
 /// Steps of the attack whose accuracies the summary has, as its keys say.
 const STEPS: u32 = 20;
 
-/// Train SimCLR and RoCL on textures, attack both, compare; takes minutes
+/// Train SimCLR and RoCL on textures, attack both; takes minutes
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -92,7 +95,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         error => error,
     })?;
-    let path = settings.out.join("summary.json");
+    let path = settings.out.join(SUMMARY);
     let text = serde_json::to_vec_pretty(&summary)
         .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); run again with another --seed")))?;
     atomic::write(&path, |file| file.write_all(&text))?;
@@ -114,6 +117,7 @@ fn compare<T: Element>(settings: &Settings, start: Instant) -> Result<Summary> {
         train = train.take(TRAINING_IMAGES);
     }
     let test = settings.data(Split::Test)?;
+    atomic::probe(&settings.out.join(SUMMARY))?;
     let recipe = &settings.recipe;
     let needs = |batch| {
         let overrides = Overrides { batch_size: Some(batch), ..Overrides::default() };

@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 What --data of other commands takes, told apart by the names of the files:
   textures                                    built in
-  DIR/data_batch_1.bin … DIR/test_batch.bin   CIFAR-10, binary version (what fetch brings)
-  DIR/train.bin, DIR/test.bin                 CIFAR-100, likewise
-  DIR/data_batch_1 … or DIR/train, DIR/test   CIFAR-10, CIFAR-100, Python version (torchvision's)
-  DIR/train.npz, DIR/test.npz                 arrays images (uint8, [n, 32, 32, 3]) and labels
-  FILE.npz                                    arrays train_images, train_labels, test_images, …
-  DIR/train/CLASS/*.png, DIR/test/CLASS/*.png PNG or JPEG, 32×32 pixels
+  DIR/data_batch_1.bin … test_batch.bin       CIFAR-10, binary (what fetch brings)
+  DIR/train.bin, test.bin                     CIFAR-100, likewise
+  DIR/data_batch_1 … or DIR/train, test       the same in Python (torchvision's)
+  DIR/train.npz, test.npz                     images uint8 [n, 32, 32, 3], labels
+  FILE.npz                                    train_images, train_labels, test_…
+  DIR/train/CLASS/*.png, test/CLASS/*.png     PNG or JPEG, 32×32 pixels
 
 Examples:
   rocl fetch cifar10
-  rocl fetch cifar100 --data ~/data --url https://example.org/cifar-100-binary.tar.gz";
+  rocl fetch cifar100 --data ~/data --url https://example.org/cifar-100.tar.gz";
 
 /// Download CIFAR-10 or CIFAR-100
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
     /// Another place to download the same archive from
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = address)]
     url: Option<String>,
     /// SHA-256 of the archive there, if it is not its authors'
     #[arg(long, value_name = "SUM", requires = "url")]
@@ -49,6 +49,12 @@ pub struct Args {
 enum Set {
     Cifar10,
     Cifar100,
+}
+
+/// Only these can be downloaded from.
+fn address(text: &str) -> Result<String, String> {
+    let known = ["https://", "http://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+    if known { Ok(text.to_owned()) } else { Err("addresses begin with https:// or http://".to_owned()) }
 }
 
 /// Downloads the data set, and says what is next.

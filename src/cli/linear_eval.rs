@@ -19,14 +19,14 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Hyper-parameters are the checkpoint's; --recipe takes [linear_eval] and [supervised], which has the
-attack of --robust, from another recipe.
+Hyper-parameters are the checkpoint's, or [linear_eval] of --recipe and, for
+the attack of --robust, its [supervised].
 
 Examples:
   rocl linear-eval --checkpoint run/checkpoint.safetensors
-  rocl linear-eval --checkpoint run/checkpoint.safetensors --robust --out run/robust";
+  rocl linear-eval --checkpoint run/checkpoint.safetensors --robust --out robust";
 
-/// Fit a linear classifier on a frozen encoder (SLF; with --robust ALF)
+/// Fit a classifier on a frozen encoder (SLF; with --robust ALF)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -39,7 +39,7 @@ pub struct Args {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Leave out training images to validate on: a fraction, or how many
+    /// Hold out training images: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     #[command(flatten)]

@@ -18,7 +18,7 @@ mod training;
 pub mod tune;
 pub mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Result;
 
@@ -27,11 +27,12 @@ Examples:
   rocl demo --out demo
   rocl fetch cifar10
   rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
-  rocl linear-eval --data data/cifar-10-batches-bin --checkpoint run/checkpoint.safetensors
-  rocl evaluate --data data/cifar-10-batches-bin --checkpoint run/checkpoint.safetensors \\
-                --head run/head.safetensors";
+  rocl linear-eval --data data/cifar-10-batches-bin \\
+                   --checkpoint run/checkpoint.safetensors
+  rocl evaluate --data data/cifar-10-batches-bin \\
+                --checkpoint run/checkpoint.safetensors --head run/head.safetensors";
 
-/// Adversarial self-supervised contrastive learning (RoCL): train without labels, attack, measure
+/// Adversarial self-supervised contrastive learning: train, attack, measure
 #[derive(Debug, Parser)]
 #[command(name = "rocl", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
@@ -57,6 +58,23 @@ enum Command {
     Doctor(doctor::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+}
+
+/// The command line of this process; ends it where that is help, or cannot be meant.
+pub fn parse() -> Cli {
+    let mut command = take_negatives(Cli::command());
+    let matches = command.get_matches_mut();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// So that `--batch-size -1` is a wrong value of that flag, and no flag `-1`.
+fn take_negatives(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| match argument.get_action().takes_values() {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        })
+        .mut_subcommands(take_negatives)
 }
 
 /// Does what the command line asks for.

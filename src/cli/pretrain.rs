@@ -22,8 +22,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What is learnt; the recipe's by default
-    #[arg(long, value_enum, value_name = "rocl|simclr|scl", hide_possible_values = true)]
+    /// rocl, simclr or scl; the recipe's by default
+    #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
     method: Option<Method>,
     /// Passes over the training images
     #[arg(long, value_name = "N")]
@@ -36,7 +36,7 @@ pub struct Args {
     resume: bool,
     #[command(flatten)]
     tune: Tune,
-    /// Leave out training images to validate on: a fraction, or how many
+    /// Hold out training images: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     #[command(flatten)]

@@ -14,21 +14,16 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Methods: ce (cross-entropy), at (adversarial training), trades, at-ss (adversarial training along with
-the contrastive loss). Their attack is the recipe's [supervised].
-
 Examples:
-  rocl train --data data/cifar-10-batches-bin --method at --out at
-  rocl evaluate --data data/cifar-10-batches-bin --checkpoint at/checkpoint.safetensors";
+  rocl train --data data/cifar-10-batches-bin --method trades --out trades
+  rocl evaluate --data data/cifar-10-batches-bin \\
+                --checkpoint trades/checkpoint.safetensors";
 
 const FINETUNE_EXAMPLES: &str = "\
-Methods: at (adversarial training), trades, at-ss (adversarial training along with the contrastive loss
-of pretraining), ce (cross-entropy). Their attack is the recipe's [supervised].
-
 Examples:
-  rocl finetune --checkpoint run/checkpoint.safetensors --method trades --out run/trades
-  rocl finetune --out run/trades --resume
-  rocl evaluate --checkpoint run/trades/checkpoint.safetensors";
+  rocl finetune --checkpoint run/checkpoint.safetensors --method at --out at
+  rocl finetune --out at --resume
+  rocl evaluate --checkpoint at/checkpoint.safetensors";
 
 /// Train a classifier with labels, from scratch
 #[derive(Debug, clap::Args)]
@@ -41,11 +36,11 @@ pub struct Args {
     shared: Shared,
 }
 
-/// Train a pretrained encoder and a classifier on it with labels (AFF)
+/// Train a pretrained encoder and a classifier with labels (AFF)
 #[derive(Debug, clap::Args)]
 #[command(after_help = FINETUNE_EXAMPLES)]
 pub struct FinetuneArgs {
-    /// The encoder, from `rocl pretrain`; results go to finetune/ beside it unless --out says otherwise
+    /// The encoder; --out is finetune/ beside it by default
     #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
@@ -54,8 +49,8 @@ pub struct FinetuneArgs {
 
 #[derive(Debug, clap::Args)]
 struct Shared {
-    /// How it is trained; as the recipe has it by default
-    #[arg(long, value_enum, value_name = "ce|at|trades|at-ss", hide_possible_values = true)]
+    /// ce, at, trades or at-ss: docs/methods.md
+    #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
     method: Option<Method>,
     /// Passes over the training images
     #[arg(long, value_name = "N")]
@@ -65,7 +60,7 @@ struct Shared {
     resume: bool,
     #[command(flatten)]
     tune: Tune,
-    /// Leave out training images to validate on: a fraction, or how many
+    /// Hold out training images: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     #[command(flatten)]

@@ -10,8 +10,8 @@ use clap::ValueEnum;
 /// Whether convolution engines are measured, and which.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Tune {
-    /// Measure convolution engines first and take the fastest (on a GPU, not in fp32); `thorough` also compiles engines, for minutes
-    #[arg(long, value_enum, value_name = "quick|thorough", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
+    /// Measure convolution engines first: quick or thorough
+    #[arg(long, value_enum, value_name = "EFFORT", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
     #[arg(hide_possible_values = true)]
     tune: Option<Effort>,
 }

@@ -5,7 +5,6 @@ use super::image_folder::ImageFolder;
 use super::npz::Npz;
 use super::{Dataset, Split, textures};
 use crate::{Error, Result};
-use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -46,11 +45,18 @@ impl Source {
 }
 
 impl FromStr for Source {
-    type Err = Infallible;
+    type Err = Error;
 
     /// `textures` is the built-in set; anything else is a path (`./textures` for one of that name).
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "textures" { Self::Textures } else { Self::Path(text.into()) })
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an empty path, as an unset variable makes it.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "" => Err(Error::Usage("the path is empty; name a folder, or textures".to_owned())),
+            "textures" => Ok(Self::Textures),
+            _ => Ok(Self::Path(text.into())),
+        }
     }
 }
 
@@ -139,10 +145,10 @@ mod tests {
     #[test]
     fn a_source_is_read_as_it_is_written() {
         for text in ["textures", "./textures", "/data/cifar"] {
-            let Ok(source) = text.parse::<Source>();
-            assert_eq!(source.to_string(), text);
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
-        assert_eq!("textures".parse(), Ok(Source::Textures));
+        assert_eq!("textures".parse::<Source>().unwrap(), Source::Textures);
+        assert_eq!("".parse::<Source>().unwrap_err().exit_code(), 2);
     }
 
     #[test]

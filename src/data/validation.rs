@@ -42,7 +42,7 @@ impl Validation {
         let named = |indices: &[usize], name: String| Dataset { name, ..data.select(indices) };
         let name = &data.name;
         Ok((
-            named(rest, format!("{name} without {count} held out")),
+            named(rest, format!("{name}, without {count} held out")),
             named(held_out, format!("{name}, held out of {len} for training")),
         ))
     }
@@ -51,7 +51,8 @@ impl Validation {
 impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fraction(part) => part.fmt(f),
+            // Tiny ones in scientific notation.
+            Self::Fraction(part) => fmt::Debug::fmt(part, f),
             Self::Images(count) => count.fmt(f),
         }
     }
@@ -111,7 +112,7 @@ mod tests {
         let split = || Validation::Fraction(0.2).split(&numbered(100)).unwrap();
         let (rest, held_out) = split();
         assert_eq!((&rest, &held_out), (&split().0, &split().1));
-        assert_eq!(rest.name, "numbered without 20 held out");
+        assert_eq!(rest.name, "numbered, without 20 held out");
         // Twenty of a hundred in a row would be no sample.
         assert!(held_out.labels[0] < 20 && held_out.labels[19] >= 80, "{:?}", held_out.labels);
     }

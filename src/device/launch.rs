@@ -2,7 +2,8 @@
 //!
 //! One function per kernel: a pointer becomes a [`Tensor`] of the right element type, a scalar its Rust type, so that a wrong argument
 //! does not compile. Each launch checks that all tensors are on one device, suitably aligned, and that nothing a kernel writes overlaps
-//! anything else it is given. Only [`crate::ops`] calls these; the functions know nothing of shapes.
+//! anything else it is given. Only [`crate::ops`] calls these; the functions know nothing of shapes. Those of kernels from elsewhere are in
+//! [`crate::own`].
 
 use super::record::{self, Call};
 use super::{Device, Memory};
@@ -15,7 +16,7 @@ use std::rc::Rc;
 pub struct Kernel {
     /// As in the source.
     pub name: &'static str,
-    /// The file under `kernels/`.
+    /// Its source: `kernels/pgd.cu`, or the whole path of a file from elsewhere.
     pub file: &'static str,
     /// Whether its threads synchronise with each other.
     pub cooperative: bool,
@@ -68,6 +69,11 @@ impl std::fmt::Display for Work {
     }
 }
 
+/// Every kernel of the program: the engine's, and those from elsewhere.
+pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().chain(crate::own::KERNELS).copied()
+}
+
 /// Whether the program carries kernels for a GPU.
 pub fn has_gpu_code() -> bool {
     KERNELS.iter().any(|kernel| kernel.cuda.iter().any(Option::is_some))
@@ -96,7 +102,7 @@ pub(super) fn to_u32(kernel: &Kernel, count: usize) -> Result<u32> {
 
 /// How a kernel uses a tensor.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
+pub(crate) enum Access {
     Read,
     Write,
     /// Both.
@@ -141,7 +147,7 @@ fn launch_on(
 }
 
 /// Collects and checks the arguments of one launch.
-struct Arguments {
+pub(crate) struct Arguments {
     kernel: &'static Kernel,
     slots: Vec<u64>,
     pointers: Vec<Pointer>,
@@ -150,11 +156,11 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn new(kernel: &'static Kernel) -> Self {
+    pub(crate) fn new(kernel: &'static Kernel) -> Self {
         Self { kernel, slots: Vec::with_capacity(16), pointers: Vec::with_capacity(12), device: None, mixed_devices: false }
     }
 
-    fn tensor<E: Pod>(&mut self, name: &'static str, tensor: Option<&Tensor<E>>, access: Access) {
+    pub(crate) fn tensor<E: Pod>(&mut self, name: &'static str, tensor: Option<&Tensor<E>>, access: Access) {
         let Some(tensor) = tensor else { return self.slots.push(0) };
         let begin = tensor.address();
         let end = begin + (tensor.len() * size_of::<E>()) as u64;
@@ -170,13 +176,13 @@ impl Arguments {
         }
     }
 
-    fn scalar<S: Pod>(&mut self, value: S) {
+    pub(crate) fn scalar<S: Pod>(&mut self, value: S) {
         let mut slot = [0u8; 8];
         slot[..size_of::<S>()].copy_from_slice(bytemuck::bytes_of(&value));
         self.slots.push(u64::from_ne_bytes(slot));
     }
 
-    fn launch(self, slot: usize, work: Work) -> Result<()> {
+    pub(crate) fn launch(self, slot: usize, work: Work) -> Result<()> {
         self.check()?;
         let Some(device) = self.device.clone() else { return Err(Error::shape(self.kernel.name, "no tensor was given")) };
         let kernel = self.kernel;

@@ -14,7 +14,7 @@ use super::staging::RowScaled;
 use super::stem_filter::StemFilter;
 use super::topology::{BlockSpec, ConvSpec, Topology};
 use crate::element::Element;
-use crate::ops::{self, BnParameters, BnRunning, DgradFilters, Epilogue, LinfStep, StemStep};
+use crate::ops::{self, BnParameters, BnRunning, Epilogue, FilterForms, Filters, GradientTail, LinfStep, StemStep};
 use crate::{Device, Result, Tensor};
 
 /// A convolution with its batch normalisation, and their output.
@@ -23,8 +23,8 @@ struct Unit<T: Element> {
     filter: Tensor<T>,
     /// What stands in for the filters where images are read in a 16-bit type.
     stem: Option<StemFilter<T>>,
-    /// The filters as a GPU's library may want them on the way back.
-    turned: Option<Tensor<T>>,
+    /// Those of the filters that are the same through all steps of an attack; none of the stem, which has its own.
+    forms: Option<FilterForms<T>>,
     norm: Norm<T>,
     out: Tensor<T>,
 }
@@ -69,7 +69,7 @@ impl<T: Element> Unit<T> {
             Norm::Layer(Box::new(Layer { gamma, beta, mean, var, between: output()? }))
         };
         let filter = Tensor::zeros(device, [spec.k, spec.r, spec.r, spec.c])?;
-        Ok(Self { filter, stem: None, turned: None, norm, out: output()?, spec: spec.clone() })
+        Ok(Self { filter, stem: None, forms: None, norm, out: output()?, spec: spec.clone() })
     }
 
     /// The first layer, which reads images as [`ImageInput`] stores them.
@@ -77,10 +77,10 @@ impl<T: Element> Unit<T> {
         Ok(Self { stem: StemFilter::new(device, spec)?, ..Self::new(device, spec, max_batch, folded)? })
     }
 
-    /// The first of a block, whose gradient meets that of the block's other branch.
-    fn first(device: &Device, spec: &ConvSpec, max_batch: usize, folded: bool) -> Result<Self> {
-        let turned = ops::room_for_turned_filter(device, &spec.shape(max_batch), true, true)?;
-        Ok(Self { turned, ..Self::new(device, spec, max_batch, folded)? })
+    /// One of a block; `gradient` is what follows on the way back, if there is one.
+    fn inner(device: &Device, spec: &ConvSpec, max_batch: usize, folded: bool, gradient: Option<GradientTail>) -> Result<Self> {
+        let forms = Some(FilterForms::new(device, spec.shape(max_batch), gradient)?);
+        Ok(Self { forms, ..Self::new(device, spec, max_batch, folded)? })
     }
 
     fn filter(&self) -> &Tensor<T> {
@@ -99,7 +99,7 @@ impl<T: Element> Unit<T> {
                 layer.var.copy_from(running.var)?;
             }
         }
-        self.turned.as_ref().map_or(Ok(()), |turned| ops::turn_filter(&self.filter, turned))?;
+        self.forms.as_ref().map_or(Ok(()), |forms| forms.renew(&self.filter))?;
         self.stem.as_ref().map_or(Ok(()), |stem| stem.renew(&self.filter))
     }
 
@@ -110,8 +110,10 @@ impl<T: Element> Unit<T> {
     fn forward(&self, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool) -> Result<Tensor<T>> {
         let n = x.rows_len();
         let y = self.output(n)?;
-        let convolve =
-            |epilogue, y: &Tensor<T>| ops::conv_fprop(x, self.filter(), self.spec.stride, self.spec.pad(), epilogue, y);
+        let convolve = |epilogue, y: &Tensor<T>| {
+            let filters = Filters { filter: self.filter(), forms: self.forms.as_ref() };
+            ops::conv_fprop(x, filters, self.spec.stride, self.spec.pad(), epilogue, y)
+        };
         match &self.norm {
             Norm::Folded { bias } => convolve(Epilogue { bias: Some(bias), residual, relu }, &y)?,
             Norm::Layer(layer) => {
@@ -133,7 +135,7 @@ impl<T: Element> Unit<T> {
                 d_conv
             }
         };
-        let filters = DgradFilters { filter: self.filter(), turned: self.turned.as_ref() };
+        let filters = Filters { filter: self.filter(), forms: self.forms.as_ref() };
         ops::conv_dgrad(&d_conv, filters, self.spec.stride, self.spec.pad(), residual, mask, dx)
     }
 }
@@ -144,14 +146,13 @@ struct InferenceBlock<T: Element> {
 }
 
 impl<T: Element> InferenceBlock<T> {
-    fn new(device: &Device, spec: &BlockSpec, max_batch: usize, folded: bool) -> Result<Self> {
-        let unit = |spec: &ConvSpec| Unit::new(device, spec, max_batch, folded);
-        let one = |(index, spec): (usize, &ConvSpec)| {
-            if index == 0 { Unit::first(device, spec, max_batch, folded) } else { unit(spec) }
-        };
+    fn new(device: &Device, spec: &BlockSpec, max_batch: usize, folded: bool, has_gradient: bool) -> Result<Self> {
+        let unit = |spec: &ConvSpec, tail| Unit::inner(device, spec, max_batch, folded, has_gradient.then_some(tail));
+        // The first unit's gradient meets that of the block's other branch.
+        let one = |(index, spec)| unit(spec, GradientTail { residual: index == 0, mask: true });
         Ok(Self {
             units: spec.units.iter().enumerate().map(one).collect::<Result<_>>()?,
-            shortcut: spec.shortcut.as_ref().map(unit).transpose()?,
+            shortcut: spec.shortcut.as_ref().map(|spec| unit(spec, GradientTail::default())).transpose()?,
         })
     }
 
@@ -228,7 +229,7 @@ impl<T: Element> Inference<T> {
     }
 
     fn new(device: &Device, topology: &Topology, max_batch: usize, folded: bool, largest_gradient: usize) -> Result<Self> {
-        let block = |spec| InferenceBlock::new(device, spec, max_batch, folded);
+        let block = |spec| InferenceBlock::new(device, spec, max_batch, folded, largest_gradient > 0);
         Ok(Self {
             input: ImageInput::new(device, topology, max_batch)?,
             stem: Unit::of_images(device, &topology.stem, max_batch, folded)?,

@@ -1,10 +1,13 @@
-//! The checks every operation makes before it launches.
+//! The checks every operation makes before it launches. `op` is what a refusal names, a tensor's name what it calls the tensor.
+//!
+//! # Errors
+//! All of them refuse with [`Error::Shape`].
 
 use crate::{Error, Result, Tensor};
 use bytemuck::Pod;
 
 /// All tensors have the shape of the first.
-pub(crate) fn same_shape<E: Pod>(op: &'static str, tensors: &[(&'static str, &Tensor<E>)]) -> Result<()> {
+pub fn same_shape<E: Pod>(op: &'static str, tensors: &[(&'static str, &Tensor<E>)]) -> Result<()> {
     let Some(((first, reference), others)) = tensors.split_first() else { return Ok(()) };
     for (name, tensor) in others {
         has_shape(op, name, tensor, reference.dims()).map_err(|_| {
@@ -15,7 +18,7 @@ pub(crate) fn same_shape<E: Pod>(op: &'static str, tensors: &[(&'static str, &Te
 }
 
 /// The tensor has exactly these dimensions.
-pub(crate) fn has_shape<E: Pod>(op: &'static str, name: &'static str, tensor: &Tensor<E>, dims: &[usize]) -> Result<()> {
+pub fn has_shape<E: Pod>(op: &'static str, name: &'static str, tensor: &Tensor<E>, dims: &[usize]) -> Result<()> {
     if tensor.dims() == dims {
         return Ok(());
     }
@@ -23,11 +26,6 @@ pub(crate) fn has_shape<E: Pod>(op: &'static str, name: &'static str, tensor: &T
 }
 
 /// The tensor, where there is one, has the shape of `like`.
-pub(crate) fn like_or_none<E: Pod>(
-    op: &'static str,
-    name: &'static str,
-    tensor: Option<&Tensor<E>>,
-    like: &Tensor<E>,
-) -> Result<()> {
+pub fn like_or_none<E: Pod>(op: &'static str, name: &'static str, tensor: Option<&Tensor<E>>, like: &Tensor<E>) -> Result<()> {
     tensor.map_or(Ok(()), |tensor| has_shape(op, name, tensor, like.dims()))
 }

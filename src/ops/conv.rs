@@ -6,7 +6,7 @@ use super::activation::{finish, finish_gradient};
 use super::cast::cast_to_real;
 use super::check::{has_shape, like_or_none};
 use super::conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
-use super::filter::{DgradFilters, add_filter_gradient};
+use super::filter::{Filters, add_filter_gradient};
 use crate::device::conv::{self, DgradEpilogue, Gradient};
 pub use crate::device::conv::{ConvShape, Epilogue};
 use crate::element::Element;
@@ -14,16 +14,18 @@ use crate::{Error, Result, Tensor};
 
 /// y = relu(x ∗ filter + bias + residual), the last three where the epilogue asks for them.
 ///
-/// `x` is `[n, h, w, c]`, `filter` `[k, r, s, c]`, `y` `[n, h', w', k]`.
-pub fn conv_fprop<T: Element>(
+/// `x` is `[n, h, w, c]`, the filters `[k, r, s, c]`, `y` `[n, h', w', k]`. The filters may come with other forms of them.
+pub fn conv_fprop<'a, T: Element>(
     x: &Tensor<T>,
-    filter: &Tensor<T>,
+    filters: impl Into<Filters<'a, T>>,
     stride: usize,
     pad: usize,
     epilogue: Epilogue<T>,
     y: &Tensor<T>,
 ) -> Result<()> {
     const OP: &str = "conv_fprop";
+    let filters = filters.into();
+    let filter = filters.filter;
     let shape = shape(OP, x, filter.dims_of(OP)?, stride, pad)?;
     has_shape(OP, "y", y, &output(&shape))?;
     if let Some(bias) = epilogue.bias {
@@ -35,15 +37,15 @@ pub fn conv_fprop<T: Element>(
         return finish(epilogue, y);
     }
     conv::tune_fprop(&shape, x, filter, epilogue, y, |left| finish(left, y))?;
-    let left = conv::fprop(&shape, x, filter, epilogue, y)?;
+    let left = conv::fprop(&shape, x, filters.for_fprop(&shape)?, epilogue, y)?;
     finish(left, y)
 }
 
 /// dx = (mask > 0) · (gradient + residual), the two where given: the gradient with respect to the input, another branch's contribution,
-/// and the ReLU the input came out of (whose output is `mask`). Both have the shape of `dx`. The filters may come with a turned form of them.
+/// and the ReLU the input came out of (whose output is `mask`). Both have the shape of `dx`. The filters may come with other forms of them.
 pub fn conv_dgrad<'a, T: Element>(
     dy: &Tensor<T>,
-    filters: impl Into<DgradFilters<'a, T>>,
+    filters: impl Into<Filters<'a, T>>,
     stride: usize,
     pad: usize,
     residual: Option<&Tensor<T>>,
@@ -61,10 +63,13 @@ pub fn conv_dgrad<'a, T: Element>(
         conv_direct_dgrad(dy, filters.filter, stride, pad, dx)?;
         return finish_gradient(epilogue, dx);
     }
-    let form = |turned| if turned { filters.turned_now(&shape) } else { Ok(filters.filter.clone()) };
+    let form = |turned| if turned { filters.turned(&shape) } else { Ok(filters.filter.clone()) };
     conv::tune_dgrad(&shape, dy, form, epilogue, dx, |left| finish_gradient(left, dx))?;
-    let filter = form(conv::turns_filter::<T>(dx.device(), &shape, residual.is_some(), mask.is_some())?)?;
-    let left = conv::dgrad(&shape, dy, &filter, epilogue, dx)?;
+    let left = if conv::turns_filter::<T>(dx.device(), &shape, residual.is_some(), mask.is_some())? {
+        conv::dgrad(&shape, dy, &filters.turned(&shape)?, epilogue, dx)?
+    } else {
+        conv::dgrad(&shape, dy, filters.for_dgrad(&shape)?, epilogue, dx)?
+    };
     finish_gradient(left, dx)
 }
 

@@ -6,7 +6,7 @@ use crate::attack::{ClassifierBuffers, ClassifierObjective};
 use crate::data::{Dataset, IMAGE_BYTES};
 use crate::element::{Element, Real};
 use crate::nn::{Classifier, Inference};
-use crate::run::atomic;
+use crate::run::{atomic, file};
 use crate::{Device, Error, Result, Tensor};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -72,18 +72,22 @@ impl Adversaries {
     pub fn load(path: &Path) -> Result<Self> {
         let refuse =
             |what: String| Error::file(path, format!("{what}; give a file that `rocl evaluate --save-adversaries` wrote"));
-        let bytes = std::fs::read(path).map_err(|error| refuse(format!("cannot be read ({error})")))?;
+        let bytes = file::read(path).map_err(|error| refuse(format!("cannot be read ({error})")))?;
         let (_, header) =
             SafeTensors::read_metadata(&bytes).map_err(|error| refuse(format!("is no safetensors file ({error})")))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         if metadata.get("format").is_none_or(|format| format != FORMAT) {
             return Err(refuse("holds no adversaries".to_owned()));
         }
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(format!("is damaged ({error})")))?;
-        let labels = file.tensor(LABELS).map_err(|_| refuse("has no labels".to_owned()))?.data().to_vec();
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| refuse(format!("is damaged ({error})")))?;
+        let labels = tensors.tensor(LABELS).map_err(|_| refuse("has no labels".to_owned()))?;
+        if labels.dtype() != Dtype::U8 || labels.shape().len() != 1 {
+            return Err(refuse("has labels that are no list of bytes".to_owned()));
+        }
+        let labels = labels.data().to_vec();
         let shape = [labels.len(), 32, 32, 3];
         let mut sets = Vec::new();
-        for (name, view) in file.iter().filter(|(name, _)| *name != LABELS) {
+        for (name, view) in tensors.iter().filter(|(name, _)| *name != LABELS) {
             let values: Vec<f32> = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             // A NaN is in no range.
             if view.dtype() != Dtype::F32 || view.shape() != shape || !values.iter().all(|x| (0.0..=1.0).contains(x)) {

@@ -3,8 +3,8 @@
 use super::linear_eval::{Batch, Batches};
 use super::settings::{Evaluate, NamedAttack};
 use crate::attack::{
-    Attack, ClassifierBuffers, ClassifierObjective, Judge, Pgd, RandomStart, SmoothedBuffers, SmoothedObjective, Smoothing,
-    WorstOf,
+    Attack, ClassifierBuffers, ClassifierLoss, ClassifierObjective, Judge, Pgd, RandomStart, SmoothedBuffers, SmoothedObjective,
+    Smoothing, WorstOf,
 };
 use crate::data::Dataset;
 use crate::element::{Element, Real};
@@ -70,7 +70,6 @@ pub fn share(right: &[bool]) -> f64 {
 pub struct Evaluation<'a, T: Element> {
     encoder: &'a Inference<T>,
     head: &'a Classifier<T>,
-    attacks: &'a [NamedAttack],
     smoothing: Option<(Smoothing, SmoothedBuffers<T::Real>)>,
     room: Room<T>,
 }
@@ -110,12 +109,19 @@ pub struct Crafted<'a, R> {
     pub labels: &'a Tensor<i32>,
 }
 
+/// An attack that is ready, and what it goes through.
+struct Armed<R: Real> {
+    attack: WorstOf<R>,
+    increased: ClassifierLoss,
+    expectation: bool,
+}
+
 /// What an evaluation allocates.
 struct Room<T: Element> {
     batches: Batches,
     clock: Tensor<i64>,
     buffers: ClassifierBuffers<T>,
-    armed: Vec<WorstOf<T::Real>>,
+    armed: Vec<Armed<T::Real>>,
     clean: Tensor<T::Real>,
     adversarial: Tensor<T::Real>,
 }
@@ -144,12 +150,13 @@ impl<T: Element> Room<T> {
 
 /// The attack of that name, ready for batches of `batch` images. What it does depends on the seed and on the batch's number, which `clock`
 /// has, but not on other attacks.
-fn arm<R: Real>(device: &Device, attack: &NamedAttack, batch: usize, seed: u64, clock: &Tensor<i64>) -> Result<WorstOf<R>> {
+fn arm<R: Real>(device: &Device, attack: &NamedAttack, batch: usize, seed: u64, clock: &Tensor<i64>) -> Result<Armed<R>> {
     let step = PgdStep::new(attack.norm, attack.step_size.value(), attack.epsilon.value());
     let start = attack.random_start.then(|| RandomStart { seed, stream: ATTACK_STREAM, clock: clock.clone() });
     let pgd = Pgd::new(device, batch, step, attack.steps.unwrap_or(1) as usize, start)?;
     let restart = |number| -> Box<dyn Attack<R>> { Box::new(pgd.with_stream(ATTACK_STREAM + number * RESTART_STREAMS)) };
-    WorstOf::new(device, batch, (0..attack.restarts).map(restart).collect())
+    let worst = WorstOf::new(device, batch, (0..attack.restarts).map(restart).collect())?;
+    Ok(Armed { attack: worst, increased: attack.loss, expectation: attack.expectation })
 }
 
 impl<'a, T: Element> Evaluation<'a, T> {
@@ -163,13 +170,30 @@ impl<'a, T: Element> Evaluation<'a, T> {
         encoder: &'a Inference<T>,
         head: &'a Classifier<T>,
         data: &Dataset,
-        attacks: &'a [NamedAttack],
+        attacks: &[NamedAttack],
         batch_size: usize,
         seed: u64,
     ) -> Result<Self> {
         let batch = batch_size.min(data.len().max(1));
         let room = Room::new(device, head, data, attacks, batch, seed)?;
-        Ok(Self { encoder, head, attacks, smoothing: None, room })
+        Ok(Self { encoder, head, smoothing: None, room })
+    }
+
+    /// One more attack, of your own, behind those that are there; it increases `loss`. `make` is given the most images of a batch, and the counter that
+    /// [random starts](RandomStart) read.
+    ///
+    /// # Errors
+    /// Those of `make` and of the device.
+    pub fn and<A: Attack<T::Real> + 'static>(
+        mut self,
+        loss: ClassifierLoss,
+        make: impl FnOnce(usize, &Tensor<i64>) -> Result<A>,
+    ) -> Result<Self> {
+        let Room { clean, clock, armed, .. } = &mut self.room;
+        let batch = clean.rows_len();
+        let attack = WorstOf::new(clean.device(), batch, vec![Box::new(make(batch, clock)?)])?;
+        armed.push(Armed { attack, increased: loss, expectation: false });
+        Ok(self)
     }
 
     /// The same of the classifier that is smoothed by random views, if it is to be; of the attacks, those through the expectation know of it.
@@ -201,10 +225,10 @@ impl<'a, T: Element> Evaluation<'a, T> {
                 None => Subject::Plain(classifier),
             };
             right.clean.extend(judged_by(plain()).right(clean)?);
-            for (place, (attack, armed)) in self.attacks.iter().zip(armed).enumerate() {
-                let attacked = plain().increasing(attack.loss, clean)?;
-                let mut attacked = if attack.expectation { judged_by(attacked) } else { Subject::Plain(attacked) };
-                armed.perturb(clean, attacked.as_judge(), adversarial)?;
+            for (place, Armed { attack, increased, expectation }) in armed.iter().enumerate() {
+                let attacked = plain().increasing(*increased, clean)?;
+                let mut attacked = if *expectation { judged_by(attacked) } else { Subject::Plain(attacked) };
+                attack.perturb(clean, attacked.as_judge(), adversarial)?;
                 right.attacked[place].extend(judged_by(plain()).right(adversarial)?);
                 show(&Crafted { attack: place, batch, images: adversarial, labels: &labels })?;
             }

@@ -4,7 +4,7 @@ use super::evaluate::Right;
 use super::settings::NamedAttack;
 use crate::data::Dataset;
 use crate::report::statistics::mcnemar;
-use crate::run::atomic;
+use crate::run::{atomic, file};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ impl PerImage {
     /// [`Error::File`] when there is no such file or another program wrote it.
     pub fn load(path: &Path) -> Result<Self> {
         let refuse = |what: String| Error::file(path, format!("{what}; give a {PER_IMAGE} that `rocl evaluate --out` wrote"));
-        let text = std::fs::read(path).map_err(|error| refuse(format!("cannot be read ({error})")))?;
+        let text = file::read(path).map_err(|error| refuse(format!("cannot be read ({error})")))?;
         let loaded: Self = serde_json::from_slice(&text).map_err(|error| refuse(format!("is no list of results ({error})")))?;
         if loaded.schema != SCHEMA {
             return Err(refuse(format!("has schema {}, but {SCHEMA} is understood", loaded.schema)));

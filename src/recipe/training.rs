@@ -1,7 +1,7 @@
 //! A training run: epochs, the log, checkpoints, interruption and resumption.
 
 use super::engines::{self, Tuning};
-use super::pretrain::{Losses, Pretraining};
+use super::pretrain::{Ingredients, Losses, Pretraining};
 use super::saved;
 use super::settings::Recipe;
 use super::supervised::Supervised;
@@ -14,7 +14,7 @@ use crate::run::checkpoint::{Checkpoint, Meta};
 use crate::run::interrupt;
 use crate::run::metrics::Metrics;
 use crate::run::progress::{Progress, clock};
-use crate::{Device, Error, Result};
+use crate::{Device, Error, Result, Tensor};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -129,12 +129,36 @@ impl<T: Element> Training<T> {
         Ok(Self::of(device, Pretraining::new(device, recipe, data)?, data))
     }
 
+    /// A new run that pretrains with losses or an attack of your own; `ingredients` is given the run's step counter.
+    pub fn with(
+        device: &Device,
+        recipe: &Recipe,
+        data: &Dataset,
+        ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
+    ) -> Result<Self> {
+        Ok(Self::of(device, Pretraining::with(device, recipe, data, ingredients)?, data))
+    }
+
     /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same engines, same bits.
     ///
     /// # Errors
     /// Those of [`check_resumable`]; [`Error::File`] when the checkpoint is of another network.
     pub fn resume(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<Self> {
         Self::resumed(device, recipe, data, checkpoint, || Pretraining::new(device, recipe, data))
+    }
+
+    /// As [`Training::resume`], for a run that was begun by [`Training::with`] and these `ingredients`: a checkpoint does not hold which they were.
+    ///
+    /// # Errors
+    /// Those of [`Training::resume`].
+    pub fn resume_with(
+        device: &Device,
+        recipe: &Recipe,
+        data: &Dataset,
+        checkpoint: &Checkpoint,
+        ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
+    ) -> Result<Self> {
+        Self::resumed(device, recipe, data, checkpoint, || Pretraining::with(device, recipe, data, ingredients))
     }
 
     /// The model as it is.

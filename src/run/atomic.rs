@@ -12,10 +12,10 @@ use crate::{Error, Result};
 /// stops, the file holds either all of the old content or all of the new.
 ///
 /// # Errors
-/// [`Error::File`] when the disk is full or a file cannot be written; a file that was there before is then untouched.
+/// [`Error::File`] when the disk is full or a file cannot be written; a file that was there before is then untouched. Also for a path that is no
+/// file, such as `/dev/null`, which the renaming would do away with.
 pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let folder = folder_of(path);
-    fs::create_dir_all(&folder).map_err(|error| failure(path, &error))?;
+    let folder = prepare(path).map_err(|error| failure(path, &error))?;
     let part = part_of(path);
     let written = write_synced(&part, content).and_then(|()| fs::rename(&part, path));
     if let Err(error) = written {
@@ -32,8 +32,23 @@ pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>
 /// As [`write`](fn@write).
 pub fn probe(path: &Path) -> Result<()> {
     let part = part_of(path);
-    let probed = fs::create_dir_all(folder_of(path)).and_then(|()| File::create(&part)).and_then(|_| fs::remove_file(&part));
+    let probed = prepare(path).and_then(|_| File::create(&part)).and_then(|_| fs::remove_file(&part));
     probed.map_err(|error| failure(path, &error))
+}
+
+/// The folder of `path`, which is there from now on; fails where `path` is something else than a file.
+fn prepare(path: &Path) -> io::Result<PathBuf> {
+    let folder = folder_of(path);
+    fs::create_dir_all(&folder).map_err(|error| match error.kind() {
+        // "File exists" would be no answer to why it cannot be written.
+        ErrorKind::AlreadyExists => io::Error::new(ErrorKind::NotADirectory, "its folder is a file"),
+        _ => error,
+    })?;
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(there) if !there.is_file() => Err(io::Error::new(ErrorKind::AlreadyExists, "it is a device or a pipe")),
+        _ => Ok(folder),
+    }
 }
 
 fn write_synced(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -109,6 +124,22 @@ mod tests {
         let message = write(&path, |file| file.write_all(b"new")).unwrap_err().to_string();
         assert!(message.contains("No space left") && message.contains("free some space"), "{message}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    /// The renaming would replace the device, for all programs.
+    #[cfg(unix)]
+    #[test]
+    fn only_files_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("null");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        for (path, expected) in [(path.as_path(), "it is a device or a pipe"), (folder.path(), "is a directory")] {
+            for error in [write(path, |_| Ok(())), probe(path)] {
+                let message = error.unwrap_err().to_string();
+                assert!(message.contains(expected) && message.contains("choose another path"), "{message}");
+            }
+        }
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     }
 
     #[test]

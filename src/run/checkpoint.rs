@@ -8,7 +8,7 @@ use safetensors::tensor::TensorInfo;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
-use super::atomic;
+use super::{atomic, file};
 use crate::element::Element;
 use crate::{Error, Result};
 
@@ -306,7 +306,7 @@ impl Checkpoint {
     }
 
     fn load_one_of(path: &Path, kinds: &[Kind]) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        let bytes = file::read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 Error::file(path, "there is no such checkpoint; check the path, or train one with `rocl pretrain`")
             }

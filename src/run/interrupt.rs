@@ -24,7 +24,7 @@ pub fn install() -> Result<()> {
         let _ = writeln!(std::io::stderr(), "\nstopping after this step and saving; once more stops at once");
     };
     let installed = INSTALLED.get_or_init(|| ctrlc::set_handler(handler).map_err(|error| error.to_string()));
-    installed.clone().map_err(|error| Error::Device(format!("cannot listen for Ctrl-C ({error}); free the signal handler")))
+    installed.clone().map_err(|error| Error::Device(format!("cannot listen for Ctrl-C ({error}); please report it")))
 }
 
 /// Fails once the user has asked to stop: for work that has nothing to save.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic;
+use super::{atomic, file};
 use crate::{Error, Result};
 
 /// The format of the log.
@@ -55,7 +55,7 @@ impl Metrics {
     /// # Errors
     /// [`Error::File`] when the file cannot be read or written, is no log, or is of a newer schema.
     pub fn resume(path: &Path, run: &impl Serialize, next: u32) -> Result<Self> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match file::read_text(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Self::create(path, run),
             Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(atomic::failure(path, &error)),

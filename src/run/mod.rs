@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod checkpoint;
+pub mod file;
 pub mod interrupt;
 pub mod metrics;
 pub mod progress;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Time between two plain lines.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Progress through a known number of images: a bar on a terminal, a plain line every ten seconds elsewhere, nothing when quiet.
+/// Progress through a known number of images: a bar on a terminal (not a dumb one), a plain line every ten seconds elsewhere, nothing when quiet.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -31,7 +31,7 @@ impl Progress {
     /// Starts the clock for `total` images under the name `label`.
     pub fn new(label: impl Into<String>, total: u64, quiet: bool) -> Self {
         let start = Instant::now();
-        let view = match (quiet, std::io::stderr().is_terminal()) {
+        let view = match (quiet, can_draw()) {
             (true, _) => View::Silent,
             (false, true) => View::Bar(bar(total)),
             (false, false) => View::Lines { last: start },
@@ -70,6 +70,11 @@ impl Progress {
         // A closed standard error ends the reports, not the run.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
+}
+
+/// Whether standard error is a terminal that can redraw a line.
+fn can_draw() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn bar(total: u64) -> ProgressBar {

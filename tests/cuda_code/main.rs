@@ -10,7 +10,7 @@ mod source;
 
 use disassembly::Disassembler;
 use rocl::device::gpu_code;
-use rocl::device::launch::KERNELS;
+use rocl::device::launch::kernels;
 use std::collections::BTreeSet;
 
 /// By `Element::SLOT`; there is no f64 on the GPU.
@@ -20,10 +20,10 @@ const MAGIC: [u8; 4] = 0xBA55_ED50_u32.to_le_bytes();
 
 /// Every kernel's symbol and image, for each element type.
 fn entries() -> impl Iterator<Item = (&'static rocl::device::Kernel, String, &'static [u8])> {
-    KERNELS.iter().flat_map(|kernel| {
+    kernels().flat_map(|kernel| {
         (0..4)
-            .filter_map(|slot| kernel.gpu_code(slot))
-            .map(|(symbol, image)| (*kernel, symbol.to_str().unwrap().to_owned(), image))
+            .filter_map(move |slot| kernel.gpu_code(slot))
+            .map(move |(symbol, image)| (kernel, symbol.to_str().unwrap().to_owned(), image))
     })
 }
 
@@ -35,7 +35,7 @@ fn images() -> Vec<&'static [u8]> {
 
 #[test]
 fn kernels_have_code_for_the_types_they_name() {
-    for kernel in KERNELS {
+    for kernel in kernels() {
         let source = source::read(kernel.file, kernel.name);
         let types = if source.names_storage_type() { &SUFFIXES[..] } else { &SUFFIXES[..1] };
         for slot in 0..4 {

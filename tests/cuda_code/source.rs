@@ -10,7 +10,7 @@ pub struct Source {
 
 /// The kernel's source, from `KERNEL(name)` to the brace that closes it.
 pub fn read(file: &str, name: &str) -> Source {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let (_, rest) = text.split_once(&format!("KERNEL({name})(")).unwrap();
     let (parameters, rest) = rest.split_once(')').unwrap();

@@ -7,7 +7,7 @@
 
 use rocl::Device;
 use rocl::device::host::run_grid;
-use rocl::device::launch::KERNELS;
+use rocl::device::launch::kernels;
 use rocl::device::{CudaOptions, Kernel, Schedule};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
@@ -187,7 +187,7 @@ fn symbol(name: &CStr) -> *mut c_void {
 fn find(symbol: &str) -> Option<(&'static Kernel, usize)> {
     SUFFIXES.iter().enumerate().find_map(|(slot, suffix)| {
         let name = symbol.strip_suffix(suffix)?;
-        Some((*KERNELS.iter().find(|kernel| kernel.name == name)?, slot))
+        Some((kernels().find(|kernel| kernel.name == name)?, slot))
     })
 }
 

@@ -17,8 +17,9 @@ fn the_table_of_kernels_is_complete() {
         listed.push((file.to_owned(), name.trim_matches('`').to_owned(), cooperative == "yes"));
     }
     // The ladder's have their own pages.
-    let engine = KERNELS.iter().filter(|kernel| !kernel.file.starts_with("ladder/"));
-    let mut kernels: Vec<_> = engine.map(|k| (k.file.to_owned(), k.name.to_owned(), k.cooperative)).collect();
+    let engine = KERNELS.iter().map(|kernel| (kernel, kernel.file.strip_prefix("kernels/").unwrap()));
+    let engine = engine.filter(|(_, file)| !file.starts_with("ladder/"));
+    let mut kernels: Vec<_> = engine.map(|(k, file)| (file.to_owned(), k.name.to_owned(), k.cooperative)).collect();
     listed.sort();
     kernels.sort();
     assert_eq!(listed, kernels);

@@ -1,5 +1,7 @@
 //! What the kernel tests share: devices, random data, comparison.
 
+#![allow(dead_code, reason = "each test program uses a part")]
+
 use crate::common::devices::{self, TestDevice};
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
@@ -189,7 +191,6 @@ pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64,
 }
 
 /// |found − expected|₂ / |expected|₂.
-#[allow(dead_code)]
 pub fn relative_l2(found: &[f64], expected: &[f64]) -> f64 {
     let difference: f64 = found.iter().zip(expected).map(|(f, e)| (f - e) * (f - e)).sum();
     let norm: f64 = expected.iter().map(|e| e * e).sum();

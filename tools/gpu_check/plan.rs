@@ -9,13 +9,14 @@ pub const PARTS: [&str; 3] = ["correctness", "sanitizer", "speed"];
 
 const PRECISIONS: [&str; 4] = ["fp32", "tf32", "fp16", "bf16"];
 /// Test programs that run on the device, with seconds. The first is the one of the kernels.
-const TESTS: [(&str, u64); 7] = [
+const TESTS: [(&str, u64); 8] = [
     ("kernels", 240),
     ("cuda_device", 180),
     ("linear", 60),
     ("epilogues", 60),
     ("precision", 180),
     ("training", 180),
+    ("own", 60),
     ("verify", 240),
 ];
 

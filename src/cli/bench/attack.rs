@@ -12,8 +12,14 @@ use crate::element::Element;
 use crate::report::table::Table;
 use crate::{Device, Result};
 
+const EXAMPLES: &str = "\
+Examples:
+  rocl bench attack
+  rocl bench attack --width 64 --batch-size 32 --precision bf16";
+
 /// Time the attack: how it got fast, and what each of its settings costs
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     subject: Subject,

@@ -7,8 +7,14 @@ use crate::report::table::Table;
 use crate::{Error, Result};
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  rocl bench compare before.json after.json
+  rocl bench compare before.json after.json --tolerance 0.05";
+
 /// Compare two reports of `--json`: exit code 1 when something became slower
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The report from before
     #[arg(value_name = "OLD")]

@@ -3,7 +3,7 @@
 use super::format::{bytes, flops, percent, seconds};
 use super::scaling;
 use super::settings::{Header, Measuring, Subject, ceilings_line, title, under_load};
-use crate::bench::calls::{CallCost, Filter, Kind, kinds};
+use crate::bench::calls::{CallCost, Filter, kinds};
 use crate::bench::ceilings::{Bound, Ceilings};
 use crate::bench::gauge::Load;
 use crate::bench::measure::{Sweep, seconds as timed};
@@ -21,7 +21,7 @@ Examples:
   rocl bench kernels
   rocl bench kernels --only bn_apply --cold-cache
   rocl bench kernels --batch-sizes 8,16,32
-  ncu --kernel-name regex:nt_xent rocl bench kernels --device cuda --only nt_xent";
+  ncu rocl bench kernels --device cuda --only nt_xent";
 
 /// Time every kernel and library call of a step by itself
 #[derive(Debug, clap::Args)]
@@ -31,20 +31,19 @@ pub struct Args {
     subject: Subject,
     #[command(flatten)]
     measuring: Measuring,
-    /// Only calls of this name; after setting up, nothing else is launched
+    /// Only calls of this name; nothing else is launched
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Only calls whose shape contains this
     #[arg(long, value_name = "TEXT")]
     shape: Option<String>,
-    /// Fill the caches with something else before each sample
+    /// Fill caches with something else before each sample
     #[arg(long, conflicts_with = "access")]
     cold_cache: bool,
-    /// Time them at these batch sizes, such as 64,128,256, and sum up by name
+    /// Compare these batch sizes, such as 64,128,256
     #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with_all = ["batch_size", "cold_cache", "access"])]
     batch_sizes: Vec<u32>,
-    /// Show how kernels access memory, as a GPU would see it, instead of times: sectors, bank conflicts, idle lanes, races; on the CPU, in a
-    /// build with --features access
+    /// Show accesses, not times (CPU, --features access)
     #[arg(long)]
     access: bool,
 }
@@ -70,6 +69,9 @@ pub fn run(args: Args) -> Result<()> {
 
 fn measure<T: Element>(args: Args) -> Result<()> {
     let device = args.measuring.computing.device()?;
+    if args.access {
+        can_watch(&device)?;
+    }
     let recipe = args.subject.recipe(device.is_host())?;
     let precision = args.measuring.computing.precision().name();
     let repetitions = args.measuring.repetitions();
@@ -81,8 +83,9 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     let run = subject::pretraining::<T>(&device, &recipe)?;
     let alone = args.only.is_some();
     let kinds = kinds(&run, &Filter { only: args.only, shape: args.shape })?;
+    #[cfg(feature = "access")]
     if args.access {
-        return show_access(&device, &recipe, precision, &kinds, args.measuring.json);
+        return super::access::run(&device, &recipe, precision, &kinds, args.measuring.json);
     }
     args.measuring.tune.settle::<T>(&device, || run.step())?;
     let ceilings = Ceilings::measure::<T>(&device)?;
@@ -113,17 +116,15 @@ pub(super) fn rehearse<T: Element>(dry: &Device, recipe: &Recipe, cold_cache: bo
     cold_cache.then(|| Sweep::new(dry)).transpose().map(drop)
 }
 
-#[cfg(feature = "access")]
-fn show_access(device: &Device, recipe: &Recipe, precision: &str, kinds: &[Kind], json: bool) -> Result<()> {
+/// Makes sure that accesses of kernels can be shown.
+fn can_watch(device: &Device) -> Result<()> {
+    if cfg!(not(feature = "access")) {
+        return Err(Error::Usage("--access needs kernels that can be watched; build with --features access".to_owned()));
+    }
     if !device.is_host() {
         return Err(Error::Usage("--access watches kernels on the CPU; add --device cpu".to_owned()));
     }
-    super::access::run(device, recipe, precision, kinds, json)
-}
-
-#[cfg(not(feature = "access"))]
-fn show_access(_: &Device, _: &Recipe, _: &str, _: &[Kind], _: bool) -> Result<()> {
-    Err(Error::Usage("--access needs kernels that can be watched; build with --features access".to_owned()))
+    Ok(())
 }
 
 fn table(costs: &[CallCost], step: &Summary) -> Table {

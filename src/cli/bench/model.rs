@@ -10,8 +10,14 @@ use crate::cli::precision::{Precision, in_precision};
 use crate::report::table::Table;
 use crate::{Error, Result};
 
+const EXAMPLES: &str = "\
+Examples:
+  rocl bench model --gpu h200
+  rocl bench model --gpu a100 --recipe reference --batch-size 512 --json";
+
 /// Predict a step on a GPU from shapes alone
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The card: t4, 4090, a100, l40s, h100 or h200
     #[arg(long, value_name = "NAME")]

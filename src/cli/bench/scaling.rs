@@ -42,19 +42,20 @@ impl Size {
 /// Those of the settings, the run and the device.
 pub fn run<T: Element>(device: &Device, recipe: &Recipe, measuring: &Measuring, filter: &Filter, sizes: &[u32]) -> Result<()> {
     let precision = measuring.computing.precision().name();
+    let of = |batch_size| recipe.clone().with(&Overrides { batch_size: Some(batch_size), ..Overrides::default() });
+    let recipes = sizes.iter().map(|&size| of(size)).collect::<Result<Vec<_>>>()?;
     // The largest needs the most.
-    let largest = sizes.iter().copied().max().unwrap_or_default();
-    let recipe = &recipe.clone().with(&Overrides { batch_size: Some(largest), ..Overrides::default() })?;
+    let recipe = recipes.iter().max_by_key(|recipe| recipe.train.batch_size).unwrap_or(recipe);
     measuring.make_room(device, recipe, |dry, recipe| rehearse::<T>(dry, recipe, false))?;
     let ceilings = Ceilings::measure::<T>(device)?;
-    let at = |&batch_size: &u32| -> Result<Size> {
-        let recipe = recipe.clone().with(&Overrides { batch_size: Some(batch_size), ..Overrides::default() })?;
-        let run = subject::pretraining::<T>(device, &recipe)?;
+    let at = |recipe: &Recipe| -> Result<Size> {
+        let run = subject::pretraining::<T>(device, recipe)?;
         measuring.tune.settle::<T>(device, || run.step())?;
         let kinds = kinds(&run, filter)?;
+        let batch_size = recipe.train.batch_size;
         Ok(Size { batch_size, calls: CallCost::measure(device, &kinds, &ceilings, measuring.repetitions(), None)? })
     };
-    let sizes = sizes.iter().map(at).collect::<Result<Vec<_>>>()?;
+    let sizes = recipes.iter().map(at).collect::<Result<Vec<_>>>()?;
     if measuring.json {
         let header = Header::new("kernels-by-size", device, precision, recipe, Some(ceilings));
         return print_json(&Report { header, sizes: &sizes });

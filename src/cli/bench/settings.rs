@@ -4,32 +4,36 @@ use crate::bench::ceilings::Ceilings;
 use crate::bench::gauge::{Gauge, LOAD, Load};
 use crate::bench::machine::Machine;
 use crate::bench::measure::Repetitions;
-use crate::cli::common::Computing;
+use crate::cli::common::{Computing, MOST_SEED};
 use crate::cli::output::note;
 use crate::cli::room::Job;
 use crate::cli::tune::Tune;
 use crate::recipe::Recipe;
 use crate::recipe::settings::Overrides;
 use crate::{Device, Result};
+use clap::value_parser;
 use serde::Serialize;
+
+/// More runs than this cannot be meant: their times would not fit in memory.
+const MOST_RUNS: i64 = 1_000_000;
 
 /// Which step: a recipe, and what is changed about it.
 #[derive(Debug, clap::Args)]
 pub struct Subject {
-    /// Hyper-parameters: a preset (see `rocl recipe`) or a TOML file
-    #[arg(long, value_name = "RECIPE", default_value = "paper")]
+    /// Preset (rocl recipe) or TOML file [default: paper]
+    #[arg(long, value_name = "RECIPE", default_value = "paper", hide_default_value = true)]
     recipe: String,
-    /// Channels of the network's first stage; on a CPU 16 by default, elsewhere the recipe's
+    /// Channels of the first stage; on a CPU 16 by default
     #[arg(long, value_name = "N")]
     width: Option<u32>,
-    /// Images per step; on a CPU 32 by default, elsewhere 256
+    /// Images per step; on a CPU 32 by default, else 256
     #[arg(long, value_name = "N")]
     batch_size: Option<u32>,
     /// Steps of the attack
     #[arg(long, value_name = "N")]
     attack_steps: Option<u32>,
     /// Seed of weights, images and views
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(..=MOST_SEED))]
     seed: Option<u64>,
 }
 
@@ -59,11 +63,11 @@ pub struct Measuring {
     #[command(flatten)]
     pub tune: Tune,
     /// Samples of each time
-    #[arg(long, value_name = "N", default_value_t = 9)]
-    repeat: usize,
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = value_parser!(u32).range(1..=MOST_RUNS))]
+    repeat: u32,
     /// Runs before the first sample
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    warmup: usize,
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(..=MOST_RUNS))]
+    warmup: u32,
     /// Print the report as JSON, with every sample
     #[arg(long)]
     pub json: bool,
@@ -83,9 +87,9 @@ impl Measuring {
         self.computing.make_room(device, &job, self.json)
     }
 
-    /// At least one sample.
+    /// How often everything is done.
     pub fn repetitions(&self) -> Repetitions {
-        Repetitions { warmup: self.warmup, samples: self.repeat.max(1) }
+        Repetitions { warmup: self.warmup as usize, samples: self.repeat as usize }
     }
 }
 

@@ -15,14 +15,20 @@ use crate::element::Element;
 use crate::report::table::Table;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  rocl bench step
+  rocl bench step --width 64 --batch-size 64 --json > step.json";
+
 /// Time one training step by phase, against what the device could do
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
     measuring: Measuring,
-    /// Write weights, views and losses of the first step, for a peer to repeat
+    /// Write the first step, for a peer to repeat
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
 }

@@ -36,11 +36,24 @@ pub fn program() -> Check {
 }
 
 pub fn processor() -> Check {
-    let outcome = Device::host().map(|device| {
-        let memory = memory_gib().map_or(String::new(), |gib| format!(", {gib:.0} GiB of memory"));
-        format!("{}, {}{memory}", device.description().trim_start_matches("CPU, "), host::instructions())
-    });
+    let outcome =
+        Device::host().map(|device| format!("{}, {}", device.description().trim_start_matches("CPU, "), host::instructions()));
     Check::new("CPU", outcome)
+}
+
+/// What the largest preset takes on a CPU is less than this.
+const LITTLE_GIB: f64 = 1.0;
+
+/// What there is for a job, where the system says so.
+pub fn memory() -> Option<Check> {
+    let (there, free) = (memory_gib()?, Device::host().ok()?.free_memory().ok()?? as f64 / f64::from(1 << 30));
+    let found = format!("{there:.0} GiB, of which a job can have {free:.1} GiB");
+    let outcome = if free < LITTLE_GIB {
+        Err(Error::Device(format!("{found}; end other programs, or take a smaller --batch-size")))
+    } else {
+        Ok(found)
+    };
+    Some(Check::new("memory", outcome))
 }
 
 /// The machine's memory, where the system says so in this way.
@@ -74,26 +87,33 @@ pub fn driver() -> Check {
     Check::new("driver", cuda::start().map(|(major, minor)| format!("supports CUDA {major}.{minor}")))
 }
 
-/// A line for each GPU, named as `--device` takes it; none where the driver does not start.
-pub fn gpus() -> Vec<Check> {
+/// A line for each GPU, named as `--device` takes it, with the GPU where it can be used; none where the driver does not start.
+pub fn gpus() -> Vec<(Check, Option<Device>)> {
     if cuda::start().is_err() {
         return Vec::new();
     }
+    let look_at = |gpu: &cuda::Gpu| {
+        let (outcome, device) = match try_out(gpu) {
+            Ok((found, device)) => (Ok(found), Some(device)),
+            Err(error) => (Err(error), None),
+        };
+        (Check::new(format!("cuda:{}", gpu.ordinal), outcome), device)
+    };
     match cuda::gpus() {
-        Ok(gpus) => gpus.iter().map(|gpu| Check::new(format!("cuda:{}", gpu.ordinal), try_out(gpu))).collect(),
-        Err(error) => vec![Check::new("GPUs", Err(error))],
+        Ok(gpus) => gpus.iter().map(look_at).collect(),
+        Err(error) => vec![(Check::new("GPUs", Err(error)), None)],
     }
 }
 
 /// Opens the GPU and has it compute.
-fn try_out(gpu: &cuda::Gpu) -> Result<String> {
+fn try_out(gpu: &cuda::Gpu) -> Result<(String, Device)> {
     let (major, minor) = gpu.compute_capability;
     let found = format!("{}, compute capability {major}.{minor}, {} GiB of memory", gpu.name, gpu.memory >> 30);
     let tried = CudaOptions::from_environment()
         .and_then(|options| Device::cuda_with(CudaOptions { ordinal: gpu.ordinal, ..options }))
-        .and_then(|device| trial::try_out(&device));
+        .and_then(|device| Ok((trial::try_out(&device)?, device)));
     match tried {
-        Ok(count) => Ok(format!("{found}; {count} kinds of work come out as on the CPU")),
+        Ok((count, device)) => Ok((format!("{found}; {count} kinds of work come out as on the CPU"), device)),
         Err(reason) => Err(Error::Device(format!("{found}: {reason}"))),
     }
 }

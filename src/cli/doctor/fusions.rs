@@ -1,9 +1,9 @@
 //! What cuDNN computes at once, and what runs as kernels afterwards.
 
 use super::checks::Check;
+use crate::device::Arithmetic;
 use crate::device::conv::ConvShape;
 use crate::device::cudnn::{CARDS, Cudnn, Operation, Problem};
-use crate::device::{Arithmetic, CudaOptions};
 use crate::{Device, Result};
 
 /// What a network asks of a convolution: the attack forwards and backwards, training backwards.
@@ -17,8 +17,8 @@ const OPERATIONS: [Operation; 3] = [
 const SHAPE: ConvShape = ConvShape { n: 256, h: 32, w: 32, c: 64, k: 64, r: 3, s: 3, stride: 1, pad: 1 };
 
 /// A line for each of these GPUs; where there are none, for cards that cuDNN is told of. None without cuDNN.
-pub fn fusions(gpus: &[usize]) -> Vec<Check> {
-    let there = gpus.iter().filter_map(|&ordinal| Some((format!("cuda:{ordinal}"), of_gpu(ordinal)?)));
+pub fn fusions(gpus: &[Device]) -> Vec<Check> {
+    let there = gpus.iter().filter_map(of_gpu);
     let described = CARDS.iter().filter_map(|card| {
         let cudnn = Cudnn::for_described_card(card.name, card.properties).ok()?;
         Some((card.architecture.to_owned(), summary(&cudnn)))
@@ -27,12 +27,11 @@ pub fn fusions(gpus: &[usize]) -> Vec<Check> {
     lines.into_iter().map(|(name, summary)| Check::new(format!("fused, {name}"), summary)).collect()
 }
 
-/// Nothing for a GPU that cannot be opened, of which another line has said why.
-fn of_gpu(ordinal: usize) -> Option<Result<String>> {
-    let device = Device::cuda_with(CudaOptions { ordinal, ..CudaOptions::default() }).ok()?;
-    let Device::Cuda(cuda) = &device else { return None };
+/// The GPU as `--device` takes it, and what cuDNN does on it.
+fn of_gpu(device: &Device) -> Option<(String, Result<String>)> {
+    let Device::Cuda(cuda) = device else { return None };
     let cudnn = cuda.library(|cuda| Cudnn::on_current_card(&cuda.gpu().name));
-    Some(cudnn.and_then(|cudnn| summary(&cudnn)))
+    Some((format!("cuda:{}", cuda.gpu().ordinal), cudnn.and_then(|cudnn| summary(&cudnn))))
 }
 
 /// `fprop + bias + ReLU: all; dgrad + mask: dgrad (f32, tf32), all (f16, bf16)`.

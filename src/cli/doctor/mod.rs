@@ -4,8 +4,8 @@ mod checks;
 mod fusions;
 
 use super::output::{print, print_json};
-use crate::Result;
 use crate::data::Source;
+use crate::{Device, Result};
 use checks::Check;
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images to look at: `textures` (built in, the default), or a path: see `rocl fetch --help`
+    /// textures (the default), or a path: rocl fetch -h
     #[arg(long, value_name = "DATA", default_value = "textures")]
     data: Source,
     /// Print the result as JSON
@@ -41,15 +41,16 @@ struct Report {
 /// # Errors
 /// Only those of printing.
 pub fn run(args: Args) -> Result<()> {
-    let mut checks = vec![checks::program(), checks::processor(), checks::gpu_code(), checks::kernels(), checks::driver()];
-    let gpus = checks::gpus();
-    let device = gpus.iter().find(|gpu| gpu.ok).map_or("cpu", |gpu| &gpu.name).to_owned();
-    let usable: Vec<usize> =
-        gpus.iter().filter(|gpu| gpu.ok).filter_map(|gpu| gpu.name.strip_prefix("cuda:")?.parse().ok()).collect();
-    checks.extend(gpus);
+    let mut checks = vec![checks::program(), checks::processor()];
+    checks.extend(checks::memory());
+    checks.extend([checks::gpu_code(), checks::kernels(), checks::driver()]);
+    let (lines, gpus): (Vec<Check>, Vec<Option<Device>>) = checks::gpus().into_iter().unzip();
+    let gpus: Vec<Device> = gpus.into_iter().flatten().collect();
+    let device = lines.iter().find(|line| line.ok).map_or("cpu", |line| &line.name).to_owned();
+    checks.extend(lines);
     checks.extend(checks::libraries());
     checks.extend(checks::overrides());
-    checks.extend(fusions::fusions(&usable));
+    checks.extend(fusions::fusions(&gpus));
     checks.extend([checks::data(&args.data), checks::recipes()]);
     if args.json {
         return print_json(&Report { schema: 1, version: env!("CARGO_PKG_VERSION"), device, checks });

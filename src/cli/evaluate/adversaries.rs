@@ -2,7 +2,6 @@
 
 use super::Asked;
 use super::report::{cells, save};
-use crate::Result;
 use crate::cli::output::{print, print_json};
 use crate::element::Element;
 use crate::nn::LINEAR;
@@ -12,12 +11,14 @@ use crate::recipe::trained::Encoder;
 use crate::recipe::transfer_matrix::Participant;
 use crate::report::table::Table;
 use crate::run::progress::Progress;
+use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Serialize)]
 struct Report {
     schema: u32,
+    kind: &'static str,
     checkpoint: PathBuf,
     head: PathBuf,
     adversaries: PathBuf,
@@ -39,6 +40,10 @@ pub(super) fn run<T: Element>(asked: &Asked, file: &Path) -> Result<()> {
     let adversaries = Adversaries::load(file)?;
     let (device, batch) = (settings.device()?, settings.recipe.evaluate.batch_size as usize);
     let classes = head.get(&format!("{LINEAR}.bias")).and_then(|bias| bias.shape.first().copied()).unwrap_or(0);
+    if let Some(label) = adversaries.labels.iter().find(|&&label| usize::from(label) >= classes) {
+        let message = format!("has the label {label}, but the head tells {classes} classes apart; give a head of its data");
+        return Err(Error::file(file, message));
+    }
     let held = adversaries.bytes() + checkpoint.bytes();
     asked.make_room::<T>(&device, &[], held, classes, |dry, models, batch| {
         let [Participant { encoder, head, .. }] = models else { return Ok(()) };
@@ -58,6 +63,7 @@ pub(super) fn run<T: Element>(asked: &Asked, file: &Path) -> Result<()> {
     let sets = adversaries.sets.iter().zip(&right);
     let report = Report {
         schema: 1,
+        kind: "adversaries",
         checkpoint: path.clone(),
         head: head_path.clone(),
         adversaries: file.to_owned(),

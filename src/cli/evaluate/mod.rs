@@ -22,6 +22,7 @@ use crate::recipe::settings::{NamedAttack, Number, Overrides, Recipe};
 use crate::recipe::trained::{ENCODER, Encoder};
 use crate::recipe::training::data_name;
 use crate::recipe::transfer_matrix::Participant;
+use crate::run::atomic;
 use crate::run::checkpoint::{Checkpoint, Kind};
 use crate::run::progress::Progress;
 use crate::{Device, Error, Result};
@@ -33,16 +34,27 @@ use transfer::Pair;
 const MOST: u32 = 1000;
 
 const EXAMPLES: &str = "\
-Attacks: pgd:NORM:EPSILON:STEPS or fgsm:NORM:EPSILON, NORM being linf, l2 or l1; with, behind them,
-:step=NUMBER :start=random|image :restarts=N :margin :kl :eot (docs/evaluation.md).
+Attacks: pgd:NORM:EPSILON:STEPS or fgsm:NORM:EPSILON, with options behind them.
 
 Examples:
-  rocl evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors \\
-                --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run";
+  rocl evaluate --checkpoint run/checkpoint.safetensors \\
+                --head run/head.safetensors --attack pgd:l2:0.5:20";
+
+const ALL_EXAMPLES: &str = "\
+Attacks: pgd:NORM:EPSILON:STEPS or fgsm:NORM:EPSILON, NORM being linf, l2 or l1, and any of
+these behind it: :step=NUMBER :start=random|image :restarts=N :margin :kl :eot
+(docs/evaluation.md).
+
+Examples:
+  M='--checkpoint run/checkpoint.safetensors --head run/head.safetensors'
+  rocl evaluate $M --epsilon 16/255
+  rocl evaluate $M --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run
+  rocl evaluate $M --smooth 10 --attack pgd:linf:8/255:20,pgd:linf:8/255:20:eot
+  rocl evaluate $M --transfer-from other/checkpoint.safetensors:other/head.safetensors";
 
 /// Measure clean accuracy, and accuracy under attacks
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = ALL_EXAMPLES)]
 pub struct Args {
     /// The model, from `rocl pretrain`, `train` or `finetune`
     #[arg(long, value_name = "FILE")]
@@ -50,38 +62,38 @@ pub struct Args {
     /// Its head, from `rocl linear-eval`; its own by default
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
-    /// Attacks instead of the recipe's, separated by commas; see below
+    /// Attacks instead of the recipe's, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["epsilon", "step_size", "steps"])]
     attack: Vec<NamedAttack>,
     /// Radius of the L-infinity ball, such as 8/255
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", hide_short_help = true)]
     epsilon: Option<Number>,
     /// Step size of the attack, such as 2/255
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", hide_short_help = true)]
     step_size: Option<Number>,
     /// Steps of the attack
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     steps: Option<u32>,
     /// Attack with N seeds, from --seed on, and average
     #[arg(long, value_name = "N")]
     seeds: Option<u32>,
     /// Compare with another model, by the per_image.json in its --out
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     against: Option<PathBuf>,
-    /// Measure on the images that `linear-eval --val` held out
+    /// Measure on images that linear-eval --val held out
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     /// Classify by the mean scores of N random views of each image
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     smooth: Option<u32>,
     /// Keep the adversarial images
-    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds", hide_short_help = true)]
     save_adversaries: Option<PathBuf>,
     /// Attack with kept adversarial images, of this model or another
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries", "smooth"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries", "smooth"], hide_short_help = true)]
     adversaries: Option<PathBuf>,
     /// Attack this model and others, ENCODER:HEAD, by each other
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries", "smooth"])]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries", "smooth"], hide_short_help = true)]
     transfer_from: Vec<Pair>,
     #[command(flatten)]
     common: Common,
@@ -147,7 +159,16 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(attack) = attacks.iter().find(|attack| attack.expectation && args.smooth.is_none()) {
         return Err(Error::Usage(format!("attack `{attack}` goes through random views, but there are none; add --smooth N")));
     }
+    let seeds = args.seeds.unwrap_or(1);
+    for (flag, count) in [("--seeds", seeds), ("--smooth", args.smooth.unwrap_or(1))] {
+        if !(1..=MOST).contains(&count) {
+            return Err(Error::Usage(format!("{flag} is {count}, but must be at least 1 and at most {MOST}")));
+        }
+    }
     let precision = settings.computing.precision();
+    // What cannot be kept is not worth measuring.
+    out.as_deref().map_or(Ok(()), report::probe)?;
+    args.save_adversaries.as_deref().map_or(Ok(()), atomic::probe)?;
     let asked = Asked { path, head_path, checkpoint, head, attacks, smooth: args.smooth, settings, out };
     if let Some(file) = &args.adversaries {
         return in_precision!(precision, T => adversaries::run::<T>(&asked, file));
@@ -155,12 +176,6 @@ pub fn run(args: Args) -> Result<()> {
     let data = evaluated(&asked, args.val)?;
     if !args.transfer_from.is_empty() {
         return in_precision!(precision, T => transfer::run::<T>(&asked, &args.transfer_from, &data));
-    }
-    let seeds = args.seeds.unwrap_or(1);
-    for (flag, count) in [("--seeds", seeds), ("--smooth", args.smooth.unwrap_or(1))] {
-        if !(1..=MOST).contains(&count) {
-            return Err(Error::Usage(format!("{flag} is {count}, but must be at least 1 and at most {MOST}")));
-        }
     }
     let other = args.against.as_deref().map(PerImage::load).transpose()?;
     other.as_ref().map_or(Ok(()), |other| other.is_on(&data))?;
@@ -272,6 +287,7 @@ fn publish(asked: &Asked, data: &Dataset, right: &[Right], other: Option<&PerIma
         other.map(|other| Ok::<_, Error>(Versus { checkpoint: other.checkpoint.clone(), comparisons: results.against(other)? }));
     let report = Report {
         schema: report::SCHEMA,
+        kind: "accuracies",
         checkpoint: path.clone(),
         head: head_path.clone(),
         data: data.name.clone(),

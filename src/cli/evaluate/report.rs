@@ -18,6 +18,7 @@ pub(super) const SCHEMA: u32 = 2;
 #[derive(Serialize)]
 pub(super) struct Report {
     pub schema: u32,
+    pub kind: &'static str,
     pub checkpoint: PathBuf,
     pub head: PathBuf,
     pub data: String,
@@ -38,6 +39,11 @@ pub(super) struct Report {
 pub(super) struct Versus {
     pub checkpoint: PathBuf,
     pub comparisons: Vec<Comparison>,
+}
+
+/// Finds out whether a result can be written into `folder`.
+pub(super) fn probe(folder: &Path) -> Result<()> {
+    atomic::probe(&folder.join(RESULT))
 }
 
 /// Writes a result into `folder`.

@@ -42,6 +42,7 @@ impl FromStr for Pair {
 #[derive(Serialize)]
 struct Report {
     schema: u32,
+    kind: &'static str,
     data: String,
     seed: u64,
     n: usize,
@@ -119,6 +120,7 @@ pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset) ->
     });
     let report = Report {
         schema: 1,
+        kind: "transfer",
         data: data.name.clone(),
         seed: settings.seed,
         n,

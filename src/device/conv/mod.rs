@@ -36,26 +36,86 @@ pub(crate) fn gradient<T: Element>(device: &Device, shape: &ConvShape, accumulat
     device.gpu().map_or(Ok(Gradient::Itself), |cuda| cuda::gradient(device, cuda, shape, accumulate))
 }
 
+/// Filters, and the form in which a CPU computes with them if someone keeps it.
+#[derive(Clone, Copy)]
+pub(crate) struct Weights<'a, T: Element> {
+    /// `[k, r, s, c]`, or turned.
+    pub filter: &'a Tensor<T>,
+    /// As [`pack`] has laid them out for the same shape and direction, whatever the batch.
+    pub packed: Option<&'a Tensor<T::Real>>,
+}
+
+impl<'a, T: Element> From<&'a Tensor<T>> for Weights<'a, T> {
+    fn from(filter: &'a Tensor<T>) -> Self {
+        Self { filter, packed: None }
+    }
+}
+
+/// A direction for which filters are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    Fprop,
+    Dgrad,
+}
+
+/// Elements of packed filters, on a device that computes with them so.
+pub(crate) fn packed_len<T: Element>(device: &Device, packing: Packing, shape: &ConvShape) -> Option<usize> {
+    (device.is_host() && !device.convolves_directly()).then(|| match packing {
+        Packing::Fprop => host::fprop_packed_len::<T>(shape),
+        Packing::Dgrad => host::dgrad_packed_len::<T>(shape),
+    })
+}
+
+/// Lays `filter` out in `packed`, which has [`packed_len`] elements.
+pub(crate) fn pack<T: Element>(packing: Packing, shape: &ConvShape, filter: &Tensor<T>, packed: &Tensor<T::Real>) -> Result<()> {
+    run_pack(packing, shape, filter, packed)?;
+    record::note(|| {
+        let (read, written) = (bytes(&[Some(filter)]), bytes(&[Some(packed)]));
+        let (shape, filter, packed) = (*shape, filter.clone(), packed.clone());
+        let label = format!("{:?}", filter.dims());
+        Call::new("pack_filter", T::NAME, label, move || run_pack(packing, &shape, &filter, &packed)).moving(read, written)
+    });
+    Ok(())
+}
+
+fn run_pack<T: Element>(packing: Packing, shape: &ConvShape, filter: &Tensor<T>, packed: &Tensor<T::Real>) -> Result<()> {
+    let device = match device_of("pack_filter", &[filter], &[], packed)? {
+        Device::Host(host) => host,
+        Device::Dry(_) => return Ok(()),
+        Device::Cuda(_) => return Err(Error::shape("pack_filter", "a GPU's libraries pack filters themselves")),
+    };
+    // SAFETY: as in `fprop`.
+    let (filter, packed) = unsafe { (slice(filter), slice_mut(packed)) };
+    device.install(|| match packing {
+        Packing::Fprop => host::pack_fprop(shape, filter, packed),
+        Packing::Dgrad => host::pack_dgrad(shape, filter, packed),
+    })
+}
+
 /// y = relu(x ∗ filter + bias + residual), as far as `epilogue` asks for them and the device fuses them. Returns what is left to be done.
-pub(crate) fn fprop<'a, T: Element>(
+pub(crate) fn fprop<'a, 'w, T: Element>(
     shape: &ConvShape,
     x: &Tensor<T>,
-    filter: &Tensor<T>,
+    weights: impl Into<Weights<'w, T>>,
     epilogue: Epilogue<'a, T>,
     y: &Tensor<T>,
 ) -> Result<Epilogue<'a, T>> {
     let Split { fused, left } = fprop_epilogue(y.device(), shape, epilogue)?;
-    run_fprop(shape, x, filter, epilogue, y)?;
+    let weights = weights.into();
+    run_fprop(shape, x, weights, epilogue, y)?;
     record::note(|| {
+        let filter = weights.filter;
         let parts = format!("{}{}", tag(fused.bias, "bias"), tag(fused.residual, "residual"));
         let label = format!("{shape}{parts}{}", if fused.relu { " + relu" } else { "" });
         let (read, written) = (bytes(&[Some(x), Some(filter), fused.bias, fused.residual]), bytes(&[Some(y)]));
         let Epilogue { bias, residual, relu } = epilogue;
-        let (shape, x, filter, bias, residual, y) =
-            (*shape, x.clone(), filter.clone(), bias.cloned(), residual.cloned(), y.clone());
+        let (shape, x, filter, packed, bias, residual, y) =
+            (*shape, x.clone(), filter.clone(), weights.packed.cloned(), bias.cloned(), residual.cloned(), y.clone());
         let name = if shape.is_linear() { "linear_fprop" } else { "conv_fprop" };
-        let again =
-            move || run_fprop(&shape, &x, &filter, Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), relu }, &y);
+        let again = move || {
+            let epilogue = Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), relu };
+            run_fprop(&shape, &x, Weights { filter: &filter, packed: packed.as_ref() }, epilogue, &y)
+        };
         Call::new(name, T::NAME, label, again).moving(read, written).computing(shape.flops())
     });
     Ok(left)
@@ -63,24 +123,28 @@ pub(crate) fn fprop<'a, T: Element>(
 
 /// dx = (mask > 0) · (gradient + residual), as far as `epilogue` asks for them and the device fuses them, by filters that are turned where it
 /// [wants](turns_filter) them so. Returns what is left to be done.
-pub(crate) fn dgrad<'a, T: Element>(
+pub(crate) fn dgrad<'a, 'w, T: Element>(
     shape: &ConvShape,
     dy: &Tensor<T>,
-    filter: &Tensor<T>,
+    weights: impl Into<Weights<'w, T>>,
     epilogue: DgradEpilogue<'a, T>,
     dx: &Tensor<T>,
 ) -> Result<DgradEpilogue<'a, T>> {
     let Split { fused, left } = dgrad_epilogue(dx.device(), shape, epilogue)?;
-    run_dgrad(shape, dy, filter, epilogue, dx)?;
+    let weights = weights.into();
+    run_dgrad(shape, dy, weights, epilogue, dx)?;
     record::note(|| {
+        let filter = weights.filter;
         let label = format!("{shape}{}{}", tag(fused.residual, "residual"), tag(fused.mask, "mask"));
         let (read, written) = (bytes(&[Some(dy), Some(filter), fused.residual, fused.mask]), bytes(&[Some(dx)]));
         let DgradEpilogue { residual, mask } = epilogue;
-        let (shape, dy, filter, residual, mask, dx) =
-            (*shape, dy.clone(), filter.clone(), residual.cloned(), mask.cloned(), dx.clone());
+        let (shape, dy, filter, packed, residual, mask, dx) =
+            (*shape, dy.clone(), filter.clone(), weights.packed.cloned(), residual.cloned(), mask.cloned(), dx.clone());
         let name = if shape.is_linear() { "linear_dgrad" } else { "conv_dgrad" };
-        let again =
-            move || run_dgrad(&shape, &dy, &filter, DgradEpilogue { residual: residual.as_ref(), mask: mask.as_ref() }, &dx);
+        let again = move || {
+            let epilogue = DgradEpilogue { residual: residual.as_ref(), mask: mask.as_ref() };
+            run_dgrad(&shape, &dy, Weights { filter: &filter, packed: packed.as_ref() }, epilogue, &dx)
+        };
         Call::new(name, T::NAME, label, again).moving(read, written).computing(shape.flops())
     });
     Ok(left)
@@ -153,10 +217,11 @@ fn tag<E>(present: Option<E>, name: &str) -> String {
 fn run_fprop<T: Element>(
     shape: &ConvShape,
     x: &Tensor<T>,
-    filter: &Tensor<T>,
+    weights: Weights<T>,
     epilogue: Epilogue<T>,
     y: &Tensor<T>,
 ) -> Result<()> {
+    let filter = weights.filter;
     let device = match device_of("conv_fprop", &[x, filter], &[epilogue.bias, epilogue.residual], y)? {
         Device::Host(host) => host,
         Device::Cuda(cuda) => return cuda::fprop(&cuda, shape, x, filter, epilogue, y),
@@ -164,7 +229,7 @@ fn run_fprop<T: Element>(
     };
     let epilogue = Split::on_host(&device, epilogue).fused;
     // SAFETY: `device_of` has found all tensors on the host and y apart from the inputs, and this thread alone drives the device.
-    let (x, filter, y) = unsafe { (slice(x), slice(filter), slice_mut(y)) };
+    let (x, filter, y) = unsafe { (slice(x), host_filter(weights), slice_mut(y)) };
     // SAFETY: as above.
     let (bias, residual) = unsafe { (epilogue.bias.map(|t| slice(t)), epilogue.residual.map(|t| slice(t))) };
     device.install(|| host::fprop(shape, x, filter, bias, residual, epilogue.relu, y))
@@ -173,10 +238,11 @@ fn run_fprop<T: Element>(
 fn run_dgrad<T: Element>(
     shape: &ConvShape,
     dy: &Tensor<T>,
-    filter: &Tensor<T>,
+    weights: Weights<T>,
     epilogue: DgradEpilogue<T>,
     dx: &Tensor<T>,
 ) -> Result<()> {
+    let filter = weights.filter;
     let device = match device_of("conv_dgrad", &[dy, filter], &[epilogue.residual, epilogue.mask], dx)? {
         Device::Host(host) => host,
         Device::Cuda(cuda) => return cuda::dgrad(&cuda, shape, dy, filter, epilogue, dx),
@@ -184,7 +250,7 @@ fn run_dgrad<T: Element>(
     };
     let DgradEpilogue { residual, mask } = Split::on_host(&device, epilogue).fused;
     // SAFETY: as in `fprop`.
-    let (dy, filter, dx) = unsafe { (slice(dy), slice(filter), slice_mut(dx)) };
+    let (dy, filter, dx) = unsafe { (slice(dy), host_filter(weights), slice_mut(dx)) };
     // SAFETY: as in `fprop`.
     let (residual, mask) = unsafe { (residual.map(|t| slice(t)), mask.map(|t| slice(t))) };
     device.install(|| host::dgrad(shape, dy, filter, residual, mask, dx))
@@ -219,6 +285,15 @@ pub(super) fn device_of<T: Element, O: Element>(
         }
     }
     Ok(output.device().clone())
+}
+
+/// # Safety
+/// As of [`slice`], of both forms.
+unsafe fn host_filter<'a, T: Element>(weights: Weights<'a, T>) -> host::Filter<'a, T> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        weights.packed.map_or_else(|| host::Filter::Plain(slice(weights.filter)), |packed| host::Filter::Packed(slice(packed)))
+    }
 }
 
 /// # Safety

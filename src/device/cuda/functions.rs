@@ -82,9 +82,7 @@ impl Functions {
             CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
             | CUresult::CUDA_ERROR_INVALID_PTX
             | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
-                format!(
-                    "this build has no code of kernels/{file} for {gpu}; build it with ROCL_CUDA_ARCHS naming that architecture"
-                )
+                format!("this build has no code of {file} for {gpu}; build it with ROCL_CUDA_ARCHS naming that architecture")
             }
             _ => format!("kernel {} cannot be loaded on {gpu}: {}; build the program anew", kernel.name, driver::text(error)),
         })

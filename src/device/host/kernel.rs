@@ -75,9 +75,14 @@ pub trait Kernels: Sized + 'static {
 
 /// The size that computes `lanes` × `points` soonest.
 pub(super) fn choose<R: Kernels>(lanes: usize, points: usize) -> &'static Kernel<R> {
+    choose_by(|kernel| kernel.cost(lanes, points))
+}
+
+/// The size that costs least.
+pub(super) fn choose_by<R: Kernels>(cost: impl Fn(&Kernel<R>) -> usize) -> &'static Kernel<R> {
     let kernels = R::kernels(Isa::widest());
     // The larger tile, which stands later, wins a tie: it loads less.
-    kernels.iter().rev().min_by_key(|kernel| kernel.cost(lanes, points)).unwrap_or(&kernels[0])
+    kernels.iter().rev().min_by_key(|kernel| cost(kernel)).unwrap_or(&kernels[0])
 }
 
 #[inline(always)]

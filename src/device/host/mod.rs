@@ -13,6 +13,7 @@ mod scratch;
 mod simd;
 mod simt;
 mod stacks;
+mod transpose;
 
 use super::launch::{Kernel, Work, check_work, to_u32};
 use super::memory::Usage;
@@ -98,7 +99,10 @@ impl Host {
     }
 
     pub(super) fn description(&self) -> String {
-        format!("CPU, {} threads", self.threads())
+        match self.threads() {
+            1 => "CPU, 1 thread".to_owned(),
+            threads => format!("CPU, {threads} threads"),
+        }
     }
 
     pub(super) fn usage(&self) -> &Usage {

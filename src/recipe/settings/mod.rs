@@ -31,6 +31,7 @@ pub use sections::{
 
 use crate::nn::Topology;
 use crate::optim::schedule::Schedule;
+use crate::run::file;
 use crate::{Error, Result};
 
 /// The newest recipe format that this version reads, and the one that it writes.
@@ -79,7 +80,7 @@ impl Recipe {
         if !means_file {
             return Err(presets::unknown(name_or_path));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = file::read_text(path).map_err(|error| {
             Error::file(path, format!("cannot be read as a recipe ({error}); give a TOML file or a preset's name"))
         })?;
         Self::from_toml(&text).map_err(|error| Error::Usage(format!("{name_or_path}: {error}")))

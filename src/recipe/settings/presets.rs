@@ -32,8 +32,6 @@ pub(super) fn unknown(name: &str) -> Error {
     let names = preset_names().collect::<Vec<_>>().join(", ");
     let stems = preset_names().map(|full| full.split('@').next().unwrap_or(full));
     let suggestion = nearest(name, preset_names()).or_else(|| nearest(name, stems));
-    let suggestion = suggestion.map_or_else(String::new, |preset| format!("did you mean {preset}? "));
-    Error::Usage(format!(
-        "there is no recipe `{name}`; {suggestion}Presets are {names}; any other recipe is a path to a .toml file"
-    ))
+    let presets = suggestion.map_or_else(|| "presets are".to_owned(), |preset| format!("did you mean {preset}? Presets are"));
+    Error::Usage(format!("there is no recipe `{name}`; {presets} {names}, and any other recipe is the path of a .toml file"))
 }

@@ -12,14 +12,17 @@ pub(super) fn from_toml(text: &str) -> Result<Recipe> {
 
 /// Reads JSON; see [`Recipe::from_json`].
 pub(super) fn from_json(text: &str) -> Result<Recipe> {
-    from_table(serde_json::from_str(text).map_err(|error| Error::Usage(format!("the recipe is not valid JSON: {error}")))?)
+    from_table(
+        serde_json::from_str(text)
+            .map_err(|error| Error::Usage(format!("the recipe is not valid JSON ({error}); give one that `rocl` wrote")))?,
+    )
 }
 
 fn parse(text: &str) -> Result<Table> {
     text.parse().map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
-        Error::Usage(format!("line {line} is not valid TOML: {}", error.message().replace('\n', "; ")))
+        Error::Usage(format!("line {line} is not valid TOML ({}); correct it", error.message().replace('\n', "; ")))
     })
 }
 

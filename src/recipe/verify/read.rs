@@ -1,6 +1,7 @@
 //! The files of a recording.
 
 use super::recording::Recorded;
+use crate::run::file;
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ pub(super) type Contents = (BTreeMap<String, String>, BTreeMap<String, Recorded>
 const MAY_DIFFER: [&str; 1] = ["torch"];
 
 pub(super) fn read(path: &Path) -> Result<Contents> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Error::file(path, format!("cannot be read ({error}); give the path of a recording")))?;
+    let bytes =
+        file::read(path).map_err(|error| Error::file(path, format!("cannot be read ({error}); give the path of a recording")))?;
     let foreign = |error| Error::file(path, format!("is not a recording in safetensors format ({error}); record it again"));
     let file = SafeTensors::deserialize(&bytes).map_err(foreign)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(foreign)?;

@@ -8,8 +8,9 @@ use crate::element::{Element, Real};
 /// Output pixels of a band: the copy of its input and its sums shall fit the second-level cache together.
 const PIXELS: usize = 256;
 
-/// Bytes of a band's padded copy beyond which it gets fewer images.
-const BYTES: usize = 512 << 10;
+/// Bytes of a band's padded copy beyond which it gets fewer images: it is read once for each panel of filters, and these pass through the
+/// same second-level cache.
+const BYTES: usize = 320 << 10;
 
 /// Where a convolution reads: output pixel `(u, v)` sees the `taps` of rows from `u · step + origin` on, and likewise for
 /// columns; what lies outside the image is zero.
@@ -64,8 +65,8 @@ impl Padded {
         let rows = out_h.div_ceil(parts);
         let height = extent(rows, step_h, window.taps[0]);
         let bytes = height * width * window.source[3] * size_of::<R>();
-        let images =
-            if parts > 1 { 1 } else { (PIXELS / (out_h * out_w)).min(BYTES / bytes.max(1)).clamp(1, window.source[0].max(1)) };
+        // Not fewer in a small batch: filters that are packed for one batch serve every other.
+        let images = if parts > 1 { 1 } else { (PIXELS / (out_h * out_w)).min(BYTES / bytes.max(1)).max(1) };
         Self { window, sample: [sample_h, sample_w], step: [step_h, step_w], images, rows, height, width }
     }
 
@@ -95,10 +96,9 @@ impl Padded {
         ((image * self.height + row * self.step[0]) * self.width + column * self.step[1]) * self.window.source[3]
     }
 
-    /// The offsets of all pixels of a full band; those of a smaller one are the first of them.
-    pub(super) fn offsets(&self) -> impl Iterator<Item = usize> {
-        let (rows, columns) = (self.rows, self.window.output[1]);
-        (0..self.pixels()).map(move |pixel| self.offset(pixel / columns / rows, pixel / columns % rows, pixel % columns))
+    /// The first band of a large batch.
+    pub(super) fn first_band(&self) -> Band {
+        Band { images: 0..self.images, rows: 0..self.rows }
     }
 
     /// Copies the input of a band.

@@ -5,11 +5,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::bands::{Band, Padded, Window};
+use super::tiles::{self, Class};
 use super::{DEPTH, Epilogue, TASKS};
 use crate::device::host::convert::widen;
 use crate::device::host::isa::Isa;
-use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose};
+use crate::device::host::kernel::{Kernel, Kernels, Segment, Tile, choose, choose_by};
 use crate::device::host::scratch::{self, ScratchBytes};
+use crate::device::host::transpose::{SIDE, transpose};
 use crate::element::{Element, Real};
 
 /// Pixels that may be computed as one, see [`Correlation::group`].
@@ -38,8 +40,11 @@ impl Taps {
 
 /// Filters in memory and how they lie under the window.
 #[derive(Clone, Copy)]
-pub(super) struct Filters<'a, T> {
+pub(super) struct Filters<'a, T: Element> {
+    /// Nothing where they are packed.
     pub(super) data: &'a [T],
+    /// As [`Correlation::pack`] has laid them out.
+    pub(super) packed: Option<&'a [T::Real]>,
     /// Along rows and columns.
     pub(super) taps: [Taps; 2],
     /// Distance between rows and between columns of a filter.
@@ -60,7 +65,7 @@ pub(super) struct Placement {
 }
 
 /// `output[placement(u, v)] = epilogue(Σ filters · source under the window at (u, v) + bias)`.
-pub(super) struct Correlation<'a, T> {
+pub(super) struct Correlation<'a, T: Element> {
     pub(super) window: Window,
     pub(super) filters: Filters<'a, T>,
     pub(super) placement: Placement,
@@ -83,6 +88,11 @@ pub(super) fn cost<R: Kernels>(channels: usize, columns: usize, group: usize, de
     kernel.cost(lanes, points) * depth + points * lanes.div_ceil(kernel.lanes) * STORE
 }
 
+/// Numbers of input that a window sees.
+fn depth(window: &Window) -> usize {
+    window.taps[0] * window.taps[1] * window.source[3]
+}
+
 /// An output shared by tasks that write disjoint parts of it.
 #[derive(Clone, Copy)]
 struct Shared<T>(*mut T);
@@ -97,12 +107,24 @@ struct Plan<'a, T: Element> {
     /// Channels of a computed pixel.
     channels: usize,
     padded: Padded,
-    /// Offsets of the computed pixels of a band, whole tiles of them.
-    offsets: Vec<usize>,
-    /// The depth, cut into blocks; vectors are relative to a panel of packed filters.
-    blocks: Vec<Vec<Segment>>,
+    /// The bands, each with the number of its layout.
+    bands: Vec<(Band, usize)>,
+    layouts: Vec<Layout>,
     /// The whole depth.
     depth: usize,
+}
+
+/// How the pixels of a band are computed; bands of as many images and the same rows share it.
+struct Layout {
+    /// Where the computed pixels read, whole tiles of them; class after class.
+    offsets: Vec<usize>,
+    /// Which of these each pixel of the band is.
+    slots: Vec<usize>,
+    /// Whether that is its own number.
+    in_order: bool,
+    /// For each class, which of the offsets are its, and its depth, cut into as many blocks as any other's; vectors are relative to a panel of
+    /// packed filters.
+    classes: Vec<(Range<usize>, Vec<Vec<Segment>>)>,
 }
 
 impl<T: Element> Correlation<'_, T> {
@@ -112,27 +134,40 @@ impl<T: Element> Correlation<'_, T> {
             return;
         }
         let plan = Plan::new(self);
-        let (panels, panel_len) = (plan.panels(), plan.panel_len());
+        let panels = plan.panels();
         let output = Shared(output.as_mut_ptr());
 
         scratch::for_call(|scratch| {
-            let packed: &mut [T::Real] = scratch.slice(plan.packed_len());
-            let (weights, biases) = packed.split_at_mut(panels * panel_len);
-            if panel_len > 0 {
-                weights.par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, target)| plan.pack(panel, target));
-            }
+            let here = if self.filters.packed.is_some() { 0 } else { plan.weights_len() };
+            let buffer: &mut [T::Real] = scratch.slice(here + plan.biases_len());
+            let (weights, biases) = buffer.split_at_mut(here);
             plan.pack_bias(biases);
-            let (weights, biases) = (&*weights, &*biases);
+            let (weights, biases) = match self.filters.packed {
+                Some(packed) => (packed, &*biases),
+                None => {
+                    plan.pack_all(weights);
+                    (&*weights, &*biases)
+                }
+            };
 
-            let bands = plan.padded.bands(0..self.window.source[0]);
-            let panels_per_task = panels.div_ceil(TASKS.div_ceil(bands.len()).min(panels));
+            let panels_per_task = panels.div_ceil(TASKS.div_ceil(plan.bands.len()).min(panels));
             let per_band = panels.div_ceil(panels_per_task);
-            (0..bands.len() * per_band).into_par_iter().for_each(|task| {
+            (0..plan.bands.len() * per_band).into_par_iter().for_each(|task| {
                 let first = task % per_band * panels_per_task;
                 let panels = first..panels.min(first + panels_per_task);
-                plan.task(&bands[task / per_band], panels, source, weights, biases, output);
+                plan.task(task / per_band, panels, source, weights, biases, output);
             });
         });
+    }
+
+    /// Lays the filters out for [`run`](Self::run) with any batch.
+    pub(super) fn pack(&self, target: &mut [T::Real]) {
+        Plan::new(self).pack_all(target);
+    }
+
+    /// Elements of the packed filters.
+    pub(super) fn packed_len(&self) -> usize {
+        Plan::new(self).weights_len()
     }
 
     /// The working memory of [`run`](Self::run).
@@ -141,7 +176,7 @@ impl<T: Element> Correlation<'_, T> {
             return ScratchBytes::default();
         }
         let plan = Plan::new(self);
-        ScratchBytes::of::<T::Real>(plan.packed_len(), plan.copy_len() + plan.sums_len())
+        ScratchBytes::of::<T::Real>(plan.weights_len() + plan.biases_len(), plan.copy_len() + plan.sums_len())
     }
 }
 
@@ -150,25 +185,68 @@ impl<'a, T: Element> Plan<'a, T> {
         let window = correlation.window;
         let channels = correlation.placement.shape[3] * correlation.group;
         let padded = Padded::new::<T::Real>(window);
-        let pixels = padded.pixels();
-        let kernel = choose::<T::Real>(channels, pixels);
-        let mut offsets: Vec<usize> = padded.offsets().collect();
-        offsets.resize(pixels.next_multiple_of(kernel.points), 0);
+        // By what a large batch takes: filters that are packed for one batch serve every other.
+        let kernel = choose_by(|kernel: &Kernel<T::Real>| {
+            let cost = |pixels, taps| kernel.cost(channels, pixels) * taps;
+            let classes = tiles::classes(&window, &padded.first_band(), cost);
+            classes.iter().map(|class| cost(class.pixels.len(), class.taps.iter().map(Range::len).product())).sum()
+        });
+        let mut plan =
+            Self { correlation, kernel, channels, padded, bands: Vec::new(), layouts: Vec::new(), depth: depth(&window) };
 
-        let run = window.taps[1] * window.source[3];
-        let depth = window.taps[0] * run;
-        let block = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
-        let segment = |start: usize, end: usize| Segment {
-            vector: start * kernel.lanes,
-            scalar: start / run * padded.width * window.source[3] + start % run,
-            len: end - start,
+        let mut kinds: Vec<(usize, Range<usize>)> = Vec::new();
+        for band in padded.bands(0..window.source[0]) {
+            let kind = (band.images.len(), band.rows.clone());
+            let known = kinds.iter().position(|other| *other == kind);
+            let layout = known.unwrap_or(kinds.len());
+            if known.is_none() {
+                plan.layouts.push(plan.layout(&band));
+                kinds.push(kind);
+            }
+            plan.bands.push((band, layout));
+        }
+        plan
+    }
+
+    fn layout(&self, band: &Band) -> Layout {
+        let window = &self.correlation.window;
+        let cost = |pixels, taps| self.kernel.cost(self.channels, pixels) * taps;
+        let per_image = band.rows.len() * window.output[1];
+        let offset =
+            |pixel: usize| self.padded.offset(pixel / per_image, pixel % per_image / window.output[1], pixel % window.output[1]);
+        let mut layout =
+            Layout { offsets: Vec::new(), slots: vec![0; band.images.len() * per_image], in_order: true, classes: Vec::new() };
+        for Class { taps, pixels } in tiles::classes(window, band, cost) {
+            let first = layout.offsets.len();
+            for (index, pixel) in pixels.iter().enumerate() {
+                layout.slots[*pixel] = first + index;
+                layout.in_order &= *pixel == first + index;
+                layout.offsets.push(offset(*pixel));
+            }
+            layout.offsets.resize((first + pixels.len()).next_multiple_of(self.kernel.points), 0);
+            layout.classes.push((first..layout.offsets.len(), self.blocks(&taps)));
+        }
+        layout
+    }
+
+    /// The depth of such taps, in blocks; none is left out, though it may be empty.
+    fn blocks(&self, taps: &[Range<usize>; 2]) -> Vec<Vec<Segment>> {
+        let Window { source: [.., inputs], taps: [_, width], .. } = self.correlation.window;
+        let run = width * inputs;
+        let block = self.depth.div_ceil(self.depth.div_ceil(DEPTH).max(1)).max(1);
+        let cut = |from: usize| {
+            let row = |row: usize| {
+                let start = from.max(row * run + taps[1].start * inputs);
+                let end = (from + block).min(row * run + taps[1].end * inputs);
+                (start < end).then(|| Segment {
+                    vector: start * self.kernel.lanes,
+                    scalar: start / run * self.padded.width * inputs + start % run,
+                    len: end - start,
+                })
+            };
+            taps[0].clone().filter_map(row).collect()
         };
-        let cut = |from: usize, to: usize| {
-            let rows = from / run..to.div_ceil(run);
-            rows.map(|row| segment(from.max(row * run), to.min((row + 1) * run))).collect()
-        };
-        let blocks = (0..depth).step_by(block).map(|from| cut(from, depth.min(from + block))).collect();
-        Self { correlation, kernel, channels, padded, offsets, blocks, depth }
+        (0..self.depth.max(1)).step_by(block).map(cut).collect()
     }
 
     fn panels(&self) -> usize {
@@ -180,9 +258,14 @@ impl<'a, T: Element> Plan<'a, T> {
         self.depth * self.kernel.lanes
     }
 
-    /// Elements of all packed filters and biases.
-    fn packed_len(&self) -> usize {
-        self.panels() * (self.panel_len() + self.kernel.lanes)
+    /// Elements of all packed filters.
+    fn weights_len(&self) -> usize {
+        self.panels() * self.panel_len()
+    }
+
+    /// Elements of all packed biases.
+    fn biases_len(&self) -> usize {
+        self.panels() * self.kernel.lanes
     }
 
     /// Elements of a band's copy.
@@ -192,10 +275,24 @@ impl<'a, T: Element> Plan<'a, T> {
 
     /// Elements of the sums of a band and a panel.
     fn sums_len(&self) -> usize {
-        self.offsets.len() * self.kernel.lanes
+        self.layouts.iter().map(|layout| layout.offsets.len()).max().unwrap_or(0) * self.kernel.lanes
+    }
+
+    /// Lays out all weights, panel by panel.
+    fn pack_all(&self, target: &mut [T::Real]) {
+        if target.is_empty() {
+            return;
+        }
+        target.par_chunks_exact_mut(self.panel_len()).enumerate().for_each(|(panel, target)| {
+            Isa::widest().run(
+                #[inline(always)]
+                || self.pack(panel, target),
+            );
+        });
     }
 
     /// Lays out the weights of one panel as `[tap row, tap column, input channel, lane]`, zero where a lane has no weight.
+    #[inline(always)]
     fn pack(&self, panel: usize, target: &mut [T::Real]) {
         let Correlation { window, filters, .. } = self.correlation;
         let (lanes, inputs) = (self.kernel.lanes, window.source[3]);
@@ -220,21 +317,36 @@ impl<'a, T: Element> Plan<'a, T> {
         }
     }
 
-    /// Packs filters whose input channels are contiguous, a few of those at a time so that the target stays in cache.
+    /// Packs filters whose input channels are contiguous.
+    #[inline(always)]
     fn pack_transposed(&self, first: usize, channels: usize, lane: usize, target: &mut [T::Real]) {
-        const CHUNK: usize = 16;
-        let Filters { data, channel_stride, .. } = self.correlation.filters;
-        let lanes = self.kernel.lanes;
-        let inputs = target.len() / lanes;
-        let mut buffer = [T::Real::ZERO; CHUNK];
-        for (chunk, target) in target.chunks_mut(CHUNK * lanes).enumerate() {
-            let len = CHUNK.min(inputs - chunk * CHUNK);
-            for channel in 0..channels {
-                widen(&data[first + channel * channel_stride + chunk * CHUNK..][..len], &mut buffer[..len]);
-                for (depth, weight) in buffer[..len].iter().enumerate() {
-                    target[depth * lanes + lane + channel] = *weight;
+        let inputs = target.len() / self.kernel.lanes;
+        for channel in (0..channels).step_by(SIDE) {
+            for input in (0..inputs).step_by(SIDE) {
+                let first = first + channel * self.correlation.filters.channel_stride + input;
+                let target = &mut target[input * self.kernel.lanes + lane + channel..];
+                let size = [SIDE.min(channels - channel), SIDE.min(inputs - input)];
+                // Whole squares by themselves, for whom the compiler knows every length.
+                if size == [SIDE; 2] {
+                    self.pack_square(first, [SIDE; 2], target);
+                } else {
+                    self.pack_square(first, size, target);
                 }
             }
+        }
+    }
+
+    /// Packs some output channels by some input channels.
+    #[inline(always)]
+    fn pack_square(&self, first: usize, [channels, inputs]: [usize; 2], target: &mut [T::Real]) {
+        let Filters { data, channel_stride, .. } = self.correlation.filters;
+        let mut square = [[T::Real::ZERO; SIDE]; SIDE];
+        for (channel, weights) in square[..channels].iter_mut().enumerate() {
+            widen(&data[first + channel * channel_stride..][..inputs], &mut weights[..inputs]);
+        }
+        transpose(&mut square);
+        for (weights, target) in square[..inputs].iter().zip(target.chunks_mut(self.kernel.lanes)) {
+            target[..channels].copy_from_slice(&weights[..channels]);
         }
     }
 
@@ -259,73 +371,83 @@ impl<'a, T: Element> Plan<'a, T> {
         })
     }
 
-    fn task(&self, band: &Band, panels: Range<usize>, source: &[T], weights: &[T::Real], biases: &[T::Real], output: Shared<T>) {
-        let Kernel { lanes, points, run, .. } = *self.kernel;
+    fn task(&self, band: usize, panels: Range<usize>, source: &[T], weights: &[T::Real], biases: &[T::Real], output: Shared<T>) {
+        let (band, layout) = &self.bands[band];
+        let layout = &self.layouts[*layout];
+        let lanes = self.kernel.lanes;
         scratch::for_task(|scratch| {
             let (copy, sums) = scratch.slice(self.copy_len() + self.sums_len()).split_at_mut(self.copy_len());
             self.padded.fill(band, source, copy);
-            let tiles = (band.images.len() * band.rows.len() * self.correlation.window.output[1]).div_ceil(points);
             for panel in panels {
-                let vectors = weights[panel * self.depth * lanes..][..self.depth * lanes].as_ptr();
-                let bias = &biases[panel * lanes..][..lanes];
-                for (index, block) in self.blocks.iter().enumerate() {
-                    for (offsets, sums) in
-                        self.offsets.chunks_exact(points).zip(sums.chunks_exact_mut(points * lanes)).take(tiles)
-                    {
-                        let sums = sums.as_mut_ptr();
-                        let (initial, initial_stride) = if index == 0 { (bias.as_ptr(), 0) } else { (sums.cast_const(), lanes) };
-                        let tile = Tile {
-                            segments: block,
-                            vectors,
-                            vector_step: lanes,
-                            scalars: copy.as_ptr(),
-                            scalar_step: 1,
-                            offsets,
-                            initial,
-                            initial_stride,
-                            sums,
-                        };
-                        // SAFETY: the segments stay inside a panel of weights and, from every offset of a full band, inside
-                        // the padded copy of one; sums and bias have `lanes` numbers per point.
-                        unsafe { run(&tile) };
-                    }
-                }
-                if self.blocks.is_empty() {
-                    sums.fill(T::Real::ZERO);
-                }
+                let weights = &weights[panel * self.depth * lanes..][..self.depth * lanes];
+                self.sum(layout, copy, weights, &biases[panel * lanes..][..lanes], sums);
                 Isa::widest().run(
                     #[inline(always)]
-                    || self.store(band, panel, sums, output),
+                    || self.store(band, layout, panel, sums, output),
                 );
             }
         });
     }
 
+    /// The sums of a band and a panel of weights, in the order of the layout's offsets. A block of weights serves all classes while it is in
+    /// the cache.
+    fn sum(&self, layout: &Layout, copy: &[T::Real], weights: &[T::Real], bias: &[T::Real], sums: &mut [T::Real]) {
+        let Kernel { lanes, points, run, .. } = *self.kernel;
+        let blocks = layout.classes.first().map_or(0, |(_, blocks)| blocks.len());
+        for block in 0..blocks {
+            for (slots, blocks) in &layout.classes {
+                // The first block also starts the sums.
+                if block > 0 && blocks[block].is_empty() {
+                    continue;
+                }
+                let offsets = layout.offsets[slots.clone()].chunks_exact(points);
+                for (offsets, sums) in offsets.zip(sums[slots.start * lanes..].chunks_exact_mut(points * lanes)) {
+                    let sums = sums.as_mut_ptr();
+                    let (initial, initial_stride) = if block == 0 { (bias.as_ptr(), 0) } else { (sums.cast_const(), lanes) };
+                    let tile = Tile {
+                        segments: &blocks[block],
+                        vectors: weights.as_ptr(),
+                        vector_step: lanes,
+                        scalars: copy.as_ptr(),
+                        scalar_step: 1,
+                        offsets,
+                        initial,
+                        initial_stride,
+                        sums,
+                    };
+                    // SAFETY: the segments stay inside a panel of weights and, from every offset of a full band, inside
+                    // the padded copy of one; sums and bias have `lanes` numbers per point.
+                    unsafe { run(&tile) };
+                }
+            }
+        }
+    }
+
     /// Writes the sums of a panel to the output.
     #[inline(always)]
-    fn store(&self, band: &Band, panel: usize, sums: &[T::Real], output: Shared<T>) {
+    fn store(&self, band: &Band, layout: &Layout, panel: usize, sums: &[T::Real], output: Shared<T>) {
         let Placement { shape: [_, h, w, c], first, step } = self.correlation.placement;
         let lanes = self.kernel.lanes;
         // The elements of a computed pixel are contiguous; of them, this panel has some.
         let start = panel * lanes;
         let len = lanes.min(self.channels - start);
         // Whole rows at once where sums and output have the same layout.
-        let rows_match = lanes == self.channels && step[1] * c == lanes;
-        let mut sums = sums.chunks_exact(self.correlation.window.output[1] * lanes);
+        let rows_match = layout.in_order && lanes == self.channels && step[1] * c == lanes;
+        let mut slots = layout.slots.chunks_exact(self.correlation.window.output[1]);
         for image in band.images.clone() {
-            for (row, sums) in band.rows.clone().zip(&mut sums) {
+            for (row, slots) in band.rows.clone().zip(&mut slots) {
                 let row = (image * h + first[0] + row * step[0]) * w * c;
                 if rows_match {
                     // SAFETY: a row of the output belongs to one band, and all its channels to the one panel.
-                    unsafe { self.finish(&sums[..w * c], row, output) };
+                    unsafe { self.finish(&sums[slots[0] * lanes..][..w * c], row, output) };
                     continue;
                 }
-                for (column, sums) in sums.chunks_exact(lanes).enumerate() {
+                for (column, slot) in slots.iter().enumerate() {
                     let at = (first[1] + column * step[1]) * c + start;
                     let len = len.min((w * c).saturating_sub(at));
                     if len > 0 {
                         // SAFETY: a pixel of the output belongs to one band, and a channel to one panel.
-                        unsafe { self.finish(&sums[..len], row + at, output) };
+                        unsafe { self.finish(&sums[slot * lanes..][..len], row + at, output) };
                     }
                 }
             }

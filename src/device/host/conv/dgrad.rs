@@ -2,7 +2,7 @@
 
 use super::bands::Window;
 use super::correlation::{Correlation, Filters, GROUP, Placement, Taps, cost};
-use super::{ConvShape, Epilogue};
+use super::{ConvShape, Epilogue, Filter};
 use crate::Result;
 use crate::device::host::scratch::ScratchBytes;
 use crate::element::Element;
@@ -21,16 +21,17 @@ use crate::element::Element;
 pub fn dgrad<T: Element>(
     shape: &ConvShape,
     dy: &[T],
-    filter: &[T],
+    filter: Filter<T>,
     residual: Option<&[T]>,
     mask: Option<&[T]>,
     dx: &mut [T],
 ) -> Result<()> {
+    let (filter_len, expected) = filter.lens(shape.filter_len(), || dgrad_packed_len::<T>(shape));
     shape.check(
         "conv dgrad",
         &[
             ("dy", dy.len(), shape.y_len()),
-            ("filter", filter.len(), shape.filter_len()),
+            ("filter", filter_len, expected),
             ("residual", residual.map_or(shape.x_len(), <[T]>::len), shape.x_len()),
             ("mask", mask.map_or(shape.x_len(), <[T]>::len), shape.x_len()),
             ("dx", dx.len(), shape.x_len()),
@@ -42,17 +43,38 @@ pub fn dgrad<T: Element>(
 
 /// The working memory of [`dgrad`].
 pub(in crate::device) fn dgrad_scratch<T: Element>(shape: &ConvShape) -> ScratchBytes {
-    let parts = correlations::<T>(shape, &[], Epilogue::default());
+    let parts = correlations::<T>(shape, Filter::Plain(&[]), Epilogue::default());
     parts.iter().map(Correlation::scratch).fold(ScratchBytes::default(), ScratchBytes::max)
 }
 
-/// One for each class of pixels.
-fn correlations<'a, T: Element>(shape: &ConvShape, filter: &'a [T], epilogue: Epilogue<'a, T>) -> Vec<Correlation<'a, T>> {
+/// Elements of the filters as [`pack_dgrad`] lays them out.
+pub fn dgrad_packed_len<T: Element>(shape: &ConvShape) -> usize {
+    correlations::<T>(shape, Filter::Plain(&[]), Epilogue::default()).iter().map(Correlation::packed_len).sum()
+}
+
+/// Lays `filter` (`[k, r, s, c]`) out for [`dgrad`], for who uses the same filters more than once.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the shape has no output, or a slice another length than [`dgrad_packed_len`] says.
+pub fn pack_dgrad<T: Element>(shape: &ConvShape, filter: &[T], packed: &mut [T::Real]) -> Result<()> {
+    let lens = [("filter", filter.len(), shape.filter_len()), ("packed", packed.len(), dgrad_packed_len::<T>(shape))];
+    shape.check("conv dgrad", &lens)?;
+    let mut rest = packed;
+    for part in correlations(shape, Filter::Plain(filter), Epilogue::default()) {
+        let (packed, behind) = rest.split_at_mut(part.packed_len());
+        part.pack(packed);
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// One for each class of pixels; packed filters lie one behind the other.
+fn correlations<'a, T: Element>(shape: &ConvShape, filter: Filter<'a, T>, epilogue: Epilogue<'a, T>) -> Vec<Correlation<'a, T>> {
     let ConvShape { n, h, w, c, k, r, s, stride, pad } = *shape;
-    let mut parts = Vec::new();
+    let (mut parts, mut rest) = (Vec::new(), filter.packed());
     for rows in Class::apart(h, r, stride, pad) {
         for columns in column_classes::<T>(shape) {
-            parts.push(Correlation {
+            let mut part = Correlation {
                 window: Window {
                     source: [n, shape.out_h(), shape.out_w(), k],
                     output: [rows.pixels, columns.pixels],
@@ -61,7 +83,8 @@ fn correlations<'a, T: Element>(shape: &ConvShape, filter: &'a [T], epilogue: Ep
                     origin: [rows.origin, columns.origin],
                 },
                 filters: Filters {
-                    data: filter,
+                    data: filter.plain(),
+                    packed: None,
                     taps: [rows.filter_taps(r, stride, pad), columns.filter_taps(s, stride, pad)],
                     tap_stride: [s * c, c],
                     channel_stride: 1,
@@ -71,7 +94,12 @@ fn correlations<'a, T: Element>(shape: &ConvShape, filter: &'a [T], epilogue: Ep
                 group: columns.group,
                 bias: None,
                 epilogue,
-            });
+            };
+            if let Some(packed) = rest {
+                let (own, behind) = packed.split_at(part.packed_len());
+                (part.filters.packed, rest) = (Some(own), Some(behind));
+            }
+            parts.push(part);
         }
     }
     parts

@@ -2,7 +2,7 @@
 
 use super::bands::Window;
 use super::correlation::{Correlation, Filters, GROUP, Placement, Taps, cost};
-use super::{ConvShape, Epilogue};
+use super::{ConvShape, Epilogue, Filter};
 use crate::Result;
 use crate::device::host::scratch::ScratchBytes;
 use crate::element::Element;
@@ -17,17 +17,18 @@ use crate::element::Element;
 pub fn fprop<T: Element>(
     shape: &ConvShape,
     x: &[T],
-    filter: &[T],
+    filter: Filter<T>,
     bias: Option<&[T]>,
     residual: Option<&[T]>,
     relu: bool,
     y: &mut [T],
 ) -> Result<()> {
+    let (filter_len, expected) = filter.lens(shape.filter_len(), || fprop_packed_len::<T>(shape));
     shape.check(
         "conv fprop",
         &[
             ("x", x.len(), shape.x_len()),
-            ("filter", filter.len(), shape.filter_len()),
+            ("filter", filter_len, expected),
             ("bias", bias.map_or(shape.k, <[T]>::len), shape.k),
             ("residual", residual.map_or(shape.y_len(), <[T]>::len), shape.y_len()),
             ("y", y.len(), shape.y_len()),
@@ -39,12 +40,28 @@ pub fn fprop<T: Element>(
 
 /// The working memory of [`fprop`].
 pub(in crate::device) fn fprop_scratch<T: Element>(shape: &ConvShape) -> ScratchBytes {
-    correlation::<T>(shape, &[], None, Epilogue::default()).scratch()
+    correlation::<T>(shape, Filter::Plain(&[]), None, Epilogue::default()).scratch()
+}
+
+/// Elements of the filters as [`pack_fprop`] lays them out.
+pub fn fprop_packed_len<T: Element>(shape: &ConvShape) -> usize {
+    correlation::<T>(shape, Filter::Plain(&[]), None, Epilogue::default()).packed_len()
+}
+
+/// Lays `filter` (`[k, r, s, c]`) out for [`fprop`], for who uses the same filters more than once.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the shape has no output, or a slice another length than [`fprop_packed_len`] says.
+pub fn pack_fprop<T: Element>(shape: &ConvShape, filter: &[T], packed: &mut [T::Real]) -> Result<()> {
+    let lens = [("filter", filter.len(), shape.filter_len()), ("packed", packed.len(), fprop_packed_len::<T>(shape))];
+    shape.check("conv fprop", &lens)?;
+    correlation(shape, Filter::Plain(filter), None, Epilogue::default()).pack(packed);
+    Ok(())
 }
 
 fn correlation<'a, T: Element>(
     shape: &ConvShape,
-    filter: &'a [T],
+    filter: Filter<'a, T>,
     bias: Option<&'a [T]>,
     epilogue: Epilogue<'a, T>,
 ) -> Correlation<'a, T> {
@@ -63,7 +80,8 @@ fn correlation<'a, T: Element>(
             origin: [-(pad as isize); 2],
         },
         filters: Filters {
-            data: filter,
+            data: filter.plain(),
+            packed: filter.packed(),
             taps: [taps(r, 0), taps(s, -(stride as isize))],
             tap_stride: [s * c, c],
             channel_stride: r * s * c,

@@ -10,16 +10,18 @@ mod bands;
 mod correlation;
 mod dgrad;
 mod fprop;
+mod tiles;
 mod wgrad;
 
-pub use dgrad::dgrad;
 pub(in crate::device) use dgrad::dgrad_scratch;
-pub use fprop::fprop;
+pub use dgrad::{dgrad, dgrad_packed_len, pack_dgrad};
 pub(in crate::device) use fprop::fprop_scratch;
+pub use fprop::{fprop, fprop_packed_len, pack_fprop};
 pub use wgrad::wgrad;
 pub(in crate::device) use wgrad::wgrad_scratch;
 
 use super::super::conv::ConvShape;
+use crate::element::Element;
 
 /// Depth of one product; longer sums are made of blocks of this many terms, added in order.
 ///
@@ -28,6 +30,40 @@ const DEPTH: usize = 512;
 
 /// Tasks that a call is cut into where its shape allows: enough to keep the cores of a workstation busy to the end.
 const TASKS: usize = 16;
+
+/// Filters in either form that [`fprop`] and [`dgrad`] take.
+#[derive(Clone, Copy)]
+pub enum Filter<'a, T: Element> {
+    /// `[k, r, s, c]`. They are packed anew in every call.
+    Plain(&'a [T]),
+    /// As [`pack_fprop`] or [`pack_dgrad`] has laid them out for the same shape, whatever its batch.
+    Packed(&'a [T::Real]),
+}
+
+impl<'a, T: Element> Filter<'a, T> {
+    /// Its numbers, and how many there should be: plain, and packed.
+    fn lens(self, plain: usize, packed: impl FnOnce() -> usize) -> (usize, usize) {
+        match self {
+            Self::Plain(filter) => (filter.len(), plain),
+            Self::Packed(filter) => (filter.len(), packed()),
+        }
+    }
+
+    /// The plain form, or nothing.
+    fn plain(self) -> &'a [T] {
+        match self {
+            Self::Plain(filter) => filter,
+            Self::Packed(_) => &[],
+        }
+    }
+
+    fn packed(self) -> Option<&'a [T::Real]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Packed(filter) => Some(filter),
+        }
+    }
+}
 
 /// What happens to an output element after its sum: `+ residual`, then ReLU, then the mask.
 #[derive(Clone, Copy)]

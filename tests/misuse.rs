@@ -1,0 +1,366 @@
+//! Everything a user can get wrong, as the program answers it: a sentence with a remedy, exit code 2 for misuse and 1 for failure, never a panic.
+
+mod common;
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Jobs that would take a second, if they were not refused.
+const TOY: &str = "--device cpu --threads 1 --limit 8 --quiet";
+
+/// A folder with a small run, and with files and folders that are of no use. Arguments of the cases are paths in it.
+fn fixtures() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["run", "wide"] {
+        let width = if name == "wide" { 4 } else { 2 };
+        let train = format!("pretrain --recipe demo --width {width} --epochs 1 --batch-size 4 --out {name} {TOY}");
+        let fit = format!("linear-eval --checkpoint {name}/checkpoint.safetensors --epochs 1 {TOY}");
+        for arguments in [train, fit] {
+            let (code, _, stderr) = rocl(folder.path(), &arguments);
+            assert_eq!(code, Some(0), "{arguments}: {stderr}");
+        }
+    }
+    for name in ["checkpoint", "head"] {
+        let whole = fs::read(at("run").join(format!("{name}.safetensors"))).unwrap();
+        fs::write(at(&format!("short-{name}")), &whole[..whole.len() / 2]).unwrap();
+    }
+    let zeros = [0; 4];
+    let foreign = [("weight", TensorView::new(Dtype::F32, vec![1], &zeros).unwrap())];
+    fs::write(at("foreign"), safetensors::serialize(foreign, None).unwrap()).unwrap();
+    fs::write(at("empty"), "").unwrap();
+    fs::write(at("noise"), [0xff; 4096]).unwrap();
+    for (name, records) in [("short-data", 1.5), ("empty-data", 0.0), ("foreign-data", 2.0)] {
+        fs::create_dir(at(name)).unwrap();
+        // 0xff is no label of CIFAR-10.
+        fs::write(at(name).join("data_batch_1.bin"), vec![0xff; (records * 3073.0) as usize]).unwrap();
+    }
+    fs::create_dir(at("folder")).unwrap();
+    let recipe = |keys: &str| format!("schema = 1\nname = 'mine'\n{keys}\n");
+    for (name, keys) in [
+        ("nan", "[attack]\nepsilon = nan"),
+        ("infinite", "[optimizer]\nlearning_rate = inf"),
+        ("negative", "[attack]\nepsilon = -0.1"),
+        ("huge", "[loss]\ntemperature = 1e300"),
+        ("unknown-key", "[attack]\nepsilom = 1"),
+        ("no-section", "[atack]\nepsilon = 1"),
+        ("text", "[train]\nepochs = 'many'"),
+        ("broken", "[train"),
+    ] {
+        fs::write(at(&format!("{name}.toml")), recipe(keys)).unwrap();
+    }
+    fs::write(at("no-schema.toml"), "name = 'mine'\n").unwrap();
+    fs::write(at("report.json"), "{\"schema\": 1}").unwrap();
+    let keep = "evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors --epsilon 0 --steps 1 --out run";
+    let (code, _, stderr) = rocl(folder.path(), &format!("{keep} --save-adversaries adversaries {TOY}"));
+    assert_eq!(code, Some(0), "{stderr}");
+    let mut strange = fs::read(at("adversaries")).unwrap();
+    // Labels are the last tensor.
+    *strange.last_mut().unwrap() = 200;
+    fs::write(at("strange-adversaries"), strange).unwrap();
+    fs::write(at("newer.json"), fs::read_to_string(at("run/per_image.json")).unwrap().replace("\"schema\":1", "\"schema\":9"))
+        .unwrap();
+    folder
+}
+
+/// The program in `folder`; arguments are separated by spaces.
+fn command(folder: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(common::program());
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn rocl(folder: &Path, arguments: &str) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command(folder, arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// Arguments, exit code, part of the sentence. `P`, `L`, `E` and `D` stand for a job of each kind that would be fine without what follows.
+const CASES: &[(&str, i32, &str)] = &[
+    // Commands and flags.
+    ("pretrian", 2, "pretrain"),
+    ("bench stpe", 2, "step"),
+    ("P --batchsize 3", 2, "--batch-size"),
+    ("linear-eval", 2, "--checkpoint"),
+    ("E --width 8", 2, "unexpected argument '--width'"),
+    ("P --seed 1 --seed 2", 2, "cannot be used multiple times"),
+    ("P --verbose", 2, "cannot be used with"),
+    ("bench model", 2, "--gpu"),
+    // Batches: none, one, more than there are images, absurd ones.
+    ("P --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
+    ("P --batch-size 1", 2, "train.batch_size is 1, but must be at least 2"),
+    ("P --batch-size 9", 2, "the 8 training images do not fill one batch of 9; lower --batch-size to at most 8"),
+    ("P --batch-size 1000000", 2, "at most 65536"),
+    ("P --batch-size -1", 2, "invalid value '-1' for '--batch-size <N>'"),
+    ("L --batch-size 0", 2, "linear_eval.batch_size is 0, but must be at least 1"),
+    ("E --batch-size 0", 2, "evaluate.batch_size is 0, but must be at least 1"),
+    ("D --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
+    ("D --batch-size 9", 2, "lower --batch-size to at most 8"),
+    ("bench step --batch-size 1", 2, "train.batch_size is 1, but must be at least 2"),
+    ("bench attack --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
+    ("bench kernels --batch-size 99999999", 2, "at most 65536"),
+    ("bench model --gpu h200 --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
+    // Negative and absurd numbers.
+    ("P --epochs 0", 2, "train.epochs is 0, but must be at least 1"),
+    ("P --epochs 1e3", 2, "--epochs"),
+    ("P --epochs -5", 2, "invalid value '-5' for '--epochs <N>'"),
+    ("P --epochs 4294967296", 2, "--epochs"),
+    ("P --width 0", 2, "network.width is 0, but must be at least 1"),
+    ("P --width 4294967295", 2, "at most 4096"),
+    ("P --seed -1", 2, "--seed"),
+    ("P --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
+    ("P --max-memory 0M", 2, "--max-memory allows 0 MiB"),
+    ("P --max-memory nan", 2, "sizes are such as 512MiB, 1.5GiB or 4G"),
+    ("P --max-memory -4G", 2, "-4"),
+    ("pretrain --limit 0", 2, "--limit"),
+    ("pretrain --threads 0", 2, "--threads"),
+    ("pretrain --threads 1025", 2, "--threads is 1025, but must be at most 1024"),
+    ("pretrain --threads 99999999999999999999", 2, "--threads"),
+    ("E --epsilon -1", 2, "evaluate.epsilon is -1, but must be at least 0"),
+    ("E --epsilon 2", 2, "evaluate.epsilon is 2, but must be at least 0 and at most 1"),
+    ("E --epsilon nan", 2, "`nan` is not a number; write a decimal such as 0.0314 or a fraction such as 8/255"),
+    ("E --epsilon 8/0", 2, "`8/0` is not a number"),
+    ("E --steps 0", 2, "evaluate.steps is 0, but must be at least 1"),
+    ("bench step --repeat 0", 2, "1..=1000000"),
+    ("bench step --repeat 18446744073709551615", 2, "too large"),
+    ("bench step --warmup -1", 2, "--warmup"),
+    ("bench compare report.json report.json --tolerance -1", 2, "--tolerance is -1, but must be a fraction"),
+    ("bench compare report.json report.json --tolerance nan", 2, "--tolerance is NaN, but must be a fraction"),
+    ("E --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
+    ("bench step --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
+    // Attacks, seeds, views, held-out images.
+    ("E --attack cw:l2:1", 2, "attacks are pgd and fgsm, as in pgd:linf:8/255:20"),
+    ("E --attack pgd:linf:8/255:20,", 2, "attack ``: `` is unknown"),
+    ("E --attack pgd:linf:nan:20", 2, "`nan` is not a number"),
+    ("E --attack pgd:linf:8/255:99999999999", 2, "give one between 1 and 1000000"),
+    ("E --attack pgd:l2:1:1 --steps 2", 2, "cannot be used with"),
+    ("E --attack pgd:l2:1:1:eot", 2, "add --smooth N"),
+    ("E --attack pgd:l2:1:1,pgd:l2:1:1", 2, "is there twice; leave one out"),
+    ("E --seeds 0", 2, "--seeds is 0, but must be at least 1 and at most 1000"),
+    ("E --seeds 4294967295", 2, "at most 1000"),
+    ("E --smooth 0", 2, "--smooth is 0, but must be at least 1"),
+    ("E --smooth 1001", 2, "at most 1000"),
+    ("E --val 0", 2, "give a fraction such as 0.1, or how many, such as 5000"),
+    ("E --val nan", 2, "`nan` is no part of the training images"),
+    ("E --val 1e-300", 2, "--val 1e-300 of 8 training images leaves none to validate on"),
+    ("E --val 4", 2, "fit one with `rocl linear-eval --val 4`"),
+    ("L --val 8", 2, "--val 8 of 8 training images leaves none to train on"),
+    ("P --val 5", 2, "the 3 training images do not fill one batch of 4"),
+    ("E --max-memory 1M", 2, "and --max-memory allows 1 MiB; no --batch-size would fit"),
+    ("P --tune=fast", 2, "quick, thorough"),
+    ("P --tune", 2, "leave --tune out"),
+    ("bench kernels --batch-sizes ,", 2, "--batch-sizes"),
+    ("bench kernels --batch-sizes 4,0 --device cpu", 2, "train.batch_size is 0, but must be at least 2"),
+    ("bench kernels --batch-sizes 4,99999999 --device cpu", 2, "at most 65536"),
+    ("bench kernels --batch-sizes 4 --batch-size 8", 2, "cannot be used with"),
+    // Recipes.
+    ("P --recipe nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
+    ("P --recipe infinite.toml", 2, "optimizer.learning_rate is inf, but must be"),
+    ("P --recipe negative.toml", 2, "attack.epsilon is -0.1, but must be at least 0"),
+    ("P --recipe huge.toml", 2, "temperature is 1e300, but must be"),
+    ("P --recipe unknown-key.toml", 2, "attack.epsilom is not a recipe key; did you mean attack.epsilon?"),
+    ("P --recipe no-section.toml", 2, "is not a recipe key"),
+    ("P --recipe text.toml", 2, "a whole number"),
+    ("P --recipe broken.toml", 2, "is not valid TOML"),
+    ("P --recipe no-schema.toml", 2, "add the line schema = 1 at the top"),
+    ("P --recipe noise", 1, "cannot be read as a recipe (it is not text in UTF-8)"),
+    ("P --recipe papre", 2, "there is no recipe `papre`; did you mean paper@1? Presets are reference@1"),
+    ("P --recipe zzzzzz", 2, "there is no recipe `zzzzzz`; presets are reference@1"),
+    ("E --recipe zzzzzz", 2, "presets are"),
+    ("bench step --recipe zzzzzz", 2, "presets are"),
+    ("recipe nowhere.toml", 1, "cannot be read as a recipe"),
+    ("recipe ./folder", 1, "cannot be read as a recipe"),
+    // Devices and precisions.
+    ("pretrain --device gpu", 2, "devices are auto, cpu, cuda and cuda:N"),
+    ("doctor --device cpu", 2, "unexpected argument '--device'"),
+    ("verify foreign --device cuda:x", 2, "devices are auto, cpu, cuda and cuda:N"),
+    ("P --precision fp8", 2, "fp16"),
+    ("E --precision int8", 2, "fp16"),
+    ("bench model --gpu zx81", 2, "no card `zx81` is known; there are"),
+    // Data.
+    ("P --data nowhere", 1, "nowhere: there is no such "),
+    ("P --data folder", 1, "folder: holds no "),
+    ("P --data empty", 1, "empty: is "),
+    ("P --data empty-data", 1, "data_batch_1.bin: is empty"),
+    ("P --data short-data", 1, "data_batch_1.bin: ends inside a record"),
+    ("P --data foreign-data", 1, "has the label 255"),
+    ("L --data nowhere", 1, "there is no such "),
+    ("E --data nowhere", 1, "there is no such "),
+    ("D --data nowhere", 1, "there is no such "),
+    ("doctor --data=", 2, "the path is empty; name a folder, or textures"),
+    // Downloads.
+    ("fetch", 2, "<SET>"),
+    ("fetch mnist", 2, "cifar10, cifar100"),
+    ("fetch cifar10 --url cs.toronto.edu", 2, "addresses begin with https:// or http://"),
+    ("fetch cifar10 --url file:///etc/hosts", 2, "addresses begin with https:// or http://"),
+    ("fetch cifar10 --url http://127.0.0.1:9/x --sha256 abc", 2, "a SHA-256 has 64 hexadecimal digits"),
+    ("fetch cifar10 --sha256 abc", 2, "64 hexadecimal digits"),
+    // Nothing listens on that port.
+    ("fetch cifar10 --url http://127.0.0.1:9/x", 1, "or put the archive at data/cifar-10-binary.tar.gz by other means"),
+    ("fetch cifar10 --data empty", 1, "choose another folder with --data"),
+    // Checkpoints and heads.
+    ("linear-eval --checkpoint nowhere", 1, "there is no such checkpoint; check the path"),
+    ("linear-eval --checkpoint empty", 1, "is empty; it was never written completely"),
+    ("linear-eval --checkpoint short-checkpoint", 1, "is truncated; copy it again"),
+    ("linear-eval --checkpoint foreign", 1, "it is a safetensors file of another program"),
+    ("linear-eval --checkpoint noise", 1, "noise: is "),
+    ("linear-eval --checkpoint folder", 1, "give the path of a .safetensors checkpoint"),
+    ("linear-eval --checkpoint run/head.safetensors", 1, "is a head from `rocl linear-eval`; give an encoder"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head nowhere", 1, "there is no such checkpoint"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head short-head", 1, "is truncated"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head empty", 1, "is empty"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head foreign", 1, "of another program"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head run/checkpoint.safetensors", 1, "give a head from"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head wide/head.safetensors", 2, "was fitted on another encoder"),
+    ("P --out run", 2, "run/checkpoint.safetensors holds a run already; add --resume"),
+    ("P --out nowhere --resume", 1, "there is no such checkpoint"),
+    ("P --out run --resume --width 4", 2, "network.width is 4, not 2"),
+    ("pretrain --resume", 2, "--out"),
+    ("verify nowhere", 1, "give the path of a recording"),
+    ("verify empty", 1, "is not a recording"),
+    ("verify run/checkpoint.safetensors", 1, "checkpoint.safetensors: "),
+    // Other models, and their adversaries.
+    ("E --against nowhere", 1, "give a per_image.json that `rocl evaluate --out` wrote"),
+    ("E --against run/evaluate.json", 1, "is no list of results"),
+    ("E --against newer.json", 1, "has schema 9, but 1 is understood"),
+    ("E --against run/per_image.json --val 4", 2, "fit one with `rocl linear-eval --val 4`"),
+    ("E --adversaries nowhere", 1, "give a file that `rocl evaluate --save-adversaries` wrote"),
+    ("E --adversaries noise", 1, "is no safetensors file"),
+    ("E --adversaries run/head.safetensors", 1, "holds no adversaries"),
+    ("E --adversaries strange-adversaries", 1, "has the label 200, but the head tells 10 classes apart"),
+    ("E --adversaries adversaries --seeds 2", 2, "cannot be used with"),
+    ("E --transfer-from run/checkpoint.safetensors", 2, "give an encoder and its head as ENCODER:HEAD"),
+    ("E --transfer-from a:b", 1, "a: there is no such checkpoint"),
+    ("E --transfer-from run/checkpoint.safetensors:wide/head.safetensors", 2, "was fitted on another encoder"),
+    // Results that cannot be written.
+    ("E --save-adversaries empty/file", 1, "cannot be written ("),
+    ("E --save-adversaries folder", 1, "choose another path"),
+    ("P --out empty/run", 1, "cannot be written (Not a directory (os error 20)); choose another path"),
+    ("L --out empty", 1, "cannot be written (its folder is a file); choose another path"),
+    ("E --out empty", 1, "cannot be written (its folder is a file); choose another path"),
+    ("D --out empty", 1, "cannot be written (its folder is a file); choose another path"),
+    // Reports.
+    ("bench compare nowhere nowhere", 1, "give a report of `rocl bench --json`"),
+    ("bench compare empty empty", 1, "empty: is not JSON"),
+    ("bench compare report.json report.json", 1, "is not a report of `rocl bench --json`"),
+    ("bench kernels --width 2 --batch-size 2 --device cpu --json --only zzz", 2, "no call of the step is like zzz"),
+];
+
+/// Only where devices are files.
+#[cfg(target_os = "linux")]
+const DEVICES: &[(&str, i32, &str)] = &[
+    ("linear-eval --checkpoint /dev/zero", 1, "cannot be read (it is a device, not a file)"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head /dev/zero", 1, "it is a device"),
+    ("recipe /dev/zero", 1, "it is a device"),
+    ("verify /dev/zero", 1, "it is a device"),
+    ("bench compare /dev/zero /dev/zero", 1, "it is a device"),
+    ("E --against /dev/zero", 1, "it is a device"),
+    ("E --adversaries /dev/zero", 1, "it is a device"),
+    ("E --save-adversaries /dev/full", 1, "it is a device or a pipe"),
+    ("P --data /dev/zero", 1, "/dev/zero: "),
+    ("P --out /dev/null", 1, "cannot be written"),
+    ("L --out /proc/nowhere", 1, "choose another folder"),
+];
+
+#[cfg(not(target_os = "linux"))]
+const DEVICES: &[(&str, i32, &str)] = &[];
+
+/// The arguments behind the letter that a case begins with.
+fn spelt(case: &str) -> String {
+    let (first, rest) = case.split_once(' ').unwrap_or((case, ""));
+    // A flag of the job gives way to the same flag of the case.
+    let job = |words: &str| {
+        let mut job = format!("{words} {TOY}");
+        for (flag, value) in [("--recipe", "demo"), ("--batch-size", "4"), ("--epochs", "1"), ("--width", "2"), ("--out", "new")]
+        {
+            if rest.split(' ').any(|word| word == flag) {
+                job = job.replace(&format!(" {flag} {value}"), "");
+            }
+        }
+        format!("{job} {rest}")
+    };
+    match first {
+        "P" => job("pretrain --recipe demo --width 2 --epochs 1 --batch-size 4 --out new"),
+        "L" => job("linear-eval --checkpoint run/checkpoint.safetensors --epochs 1 --out new"),
+        "E" => job("evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors --out new"),
+        "D" => job("demo --recipe demo --width 2 --epochs 1 --batch-size 4 --out new"),
+        _ => case.to_owned(),
+    }
+}
+
+#[test]
+fn misuse_is_answered_with_a_sentence() {
+    let folder = fixtures();
+    let mut wrong = Vec::new();
+    for &(case, code, part) in CASES.iter().chain(DEVICES) {
+        let arguments = spelt(case);
+        let (found, stdout, stderr) = rocl(folder.path(), &arguments);
+        let sentence = stderr.starts_with("error: ") && stderr.contains(part) && !stderr.contains("panicked");
+        if found != Some(code) || !sentence || !stdout.is_empty() || stderr.contains('\u{1b}') {
+            wrong.push(format!("{arguments}\n  expected {code}, {part}\n  found {found:?}, {stderr}{stdout}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), CASES.len() + DEVICES.len(), wrong.join("\n"));
+    assert!(!folder.path().join("new/checkpoint.safetensors").exists());
+}
+
+/// Whatever is closed or missing around it, the program does what it was asked to.
+#[cfg(unix)]
+#[test]
+fn surroundings_do_not_matter() {
+    let folder = fixtures();
+    let program = common::program();
+    let evaluate = spelt("E --steps 1").replace("--quiet", "").replace(" --out new", "");
+    for (redirected, code) in [("2>&-", 0), (">&- 2>&-", 0), ("| true", 0), ("2>&1 | true", 0), ("</dev/null", 0), ("<&-", 0)] {
+        let script = format!("LANG=C TERM=dumb '{}' {evaluate} {redirected}", program.display());
+        let Output { status, stderr, .. } = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert!(status.code() == Some(code) && !stderr.contains("panicked"), "{script}: {status} {stderr}");
+    }
+}
+
+/// A limit on the size of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = spelt("P --width 8").replace("--width 2 ", "");
+    let script = format!("trap '' XFSZ; ulimit -f 64; '{}' {train}", common::program().display());
+    let Output { status, stderr, .. } = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: new/checkpoint.safetensors: cannot be written (File too large"), "{stderr}");
+    let left: Vec<_> = fs::read_dir(folder.path().join("new")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["metrics.jsonl"], "the log is kept, half a checkpoint is not");
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_leaves_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(folder.path(), &spelt("P --epochs 100000")).spawn().unwrap();
+    let log = folder.path().join("new/metrics.jsonl");
+    // The log has a line when the first epoch is over.
+    while fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 2 {
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended before its first epoch did");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
+    assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGTERM) }, 0);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!((status.code(), stdout), (Some(130), Vec::new()), "{stderr}");
+    assert!(stderr.contains("the run is saved in new/checkpoint.safetensors, and --resume goes on"), "{stderr}");
+    let (code, _, stderr) = rocl(folder.path(), &spelt("P --out new --epochs 100001 --resume"));
+    assert!(code == Some(2) && stderr.contains("train.epochs is 100001, not 100000"), "the checkpoint is whole: {stderr}");
+}
