@@ -4,7 +4,7 @@ mod common;
 #[path = "common/jobs.rs"]
 mod jobs;
 
-use jobs::{TOY, json, number, path, pretrain, refused, succeeds};
+use jobs::{TOY, json, number, path, pretrain, succeeds};
 use tempfile::TempDir;
 
 /// A supervised recipe for toys, beside the one for pretraining.
@@ -66,20 +66,4 @@ fn an_encoder_is_fine_tuned_and_its_head_made_robust() {
     let heads =
         ["linear-eval", "alf", "slf"].map(|name| std::fs::read(folder.path().join(name).join("head.safetensors")).unwrap());
     assert!(heads[0] == heads[1] && heads[0] != heads[2], "alf is linear-eval --robust, slf is not");
-}
-
-#[test]
-fn misuse_has_its_sentence() {
-    let folder = TempDir::new().unwrap();
-    let (contrastive, out) = (jobs::recipe(folder.path()), path(folder.path(), "run"));
-    let with = |arguments: &[&'static str]| {
-        [arguments, &["--out", &out, "--recipe", &contrastive, "--quiet"], &TOY[..]].concat().leak().to_vec()
-    };
-    refused(&with(&["train"]), 2, "the method rocl trains no classifier; choose one of --method ce, at, trades and at-ss");
-    refused(&with(&["pretrain", "--method", "at"]), 2, "--method at trains a classifier; use `rocl train --method at`");
-    refused(&["finetune", "--checkpoint", "missing", "--out", &out], 1, "there is no such checkpoint");
-    succeeds(&pretrain(&contrastive, &out, &[]));
-    let encoder = path(folder.path(), "run/checkpoint.safetensors");
-    refused(&["evaluate", "--checkpoint", &encoder], 2, "has no classifier; give one with --head, from `rocl linear-eval`");
-    refused(&["train", "--out", &out, "--resume"], 1, "is an encoder from `rocl pretrain`; give a classifier from `rocl train`");
 }

@@ -33,7 +33,7 @@ pub struct Args {
     /// The encoder, from `rocl pretrain`
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Fit it on adversarial images of encoder and classifier
+    /// Fit it on images attacked through encoder and head
     #[arg(long)]
     robust: bool,
     /// Passes over the training images

@@ -48,6 +48,7 @@ these behind it: :step=NUMBER :start=random|image :restarts=N :margin :kl :eot
 Examples:
   M='--checkpoint run/checkpoint.safetensors --head run/head.safetensors'
   rocl evaluate $M --epsilon 16/255
+  rocl evaluate --checkpoint classifier/checkpoint.safetensors
   rocl evaluate $M --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run
   rocl evaluate $M --smooth 10 --attack pgd:linf:8/255:20,pgd:linf:8/255:20:eot
   rocl evaluate $M --transfer-from other/checkpoint.safetensors:other/head.safetensors";
@@ -56,7 +57,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = ALL_EXAMPLES)]
 pub struct Args {
-    /// The model, from `rocl pretrain`, `train` or `finetune`
+    /// The model, of `rocl pretrain`, `train` or `finetune`
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
     /// Its head, from `rocl linear-eval`; its own by default
