@@ -29,8 +29,8 @@ Examples:
   rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
   rocl linear-eval --data data/cifar-10-batches-bin \\
                    --checkpoint run/checkpoint.safetensors
-  rocl evaluate --data data/cifar-10-batches-bin \\
-                --checkpoint run/checkpoint.safetensors --head run/head.safetensors";
+  rocl evaluate --data data/cifar-10-batches-bin --head run/head.safetensors \\
+                --checkpoint run/checkpoint.safetensors";
 
 /// Adversarial self-supervised contrastive learning: train, attack, measure
 #[derive(Debug, Parser)]
