@@ -259,10 +259,10 @@ fn the_head_of_a_file_is_needed() {
 #[test]
 fn unknown_names_list_the_presets() {
     let message = |name: &str| Recipe::load(name).unwrap_err().to_string();
-    let presets = "Presets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, supervised@1, finetune@1, demo@1; any other recipe is a path to a .toml file";
-    assert_eq!(message("papr"), format!("there is no recipe `papr`; did you mean paper@1? {presets}"));
-    assert_eq!(message("paper@2"), format!("there is no recipe `paper@2`; did you mean paper@1? {presets}"));
-    assert_eq!(message("xyzzy"), format!("there is no recipe `xyzzy`; {presets}"));
+    let presets = "resets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, supervised@1, finetune@1, demo@1, and any other recipe is the path of a .toml file";
+    assert_eq!(message("papr"), format!("there is no recipe `papr`; did you mean paper@1? P{presets}"));
+    assert_eq!(message("paper@2"), format!("there is no recipe `paper@2`; did you mean paper@1? P{presets}"));
+    assert_eq!(message("xyzzy"), format!("there is no recipe `xyzzy`; p{presets}"));
     assert!(message("missing.toml").contains("give a TOML file or a preset's name"));
 }
 
