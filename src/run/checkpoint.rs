@@ -44,6 +44,15 @@ impl Kind {
             Self::Classifier => "a classifier from `rocl train` or `rocl finetune`",
         }
     }
+
+    /// How to get one.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Pretrain => "train one with `rocl pretrain`",
+            Self::LinearHead => "fit one with `rocl linear-eval`",
+            Self::Classifier => "train one with `rocl train`",
+        }
+    }
 }
 
 /// What a checkpoint says about itself; stored as strings in the file's `__metadata__`.
@@ -308,7 +317,8 @@ impl Checkpoint {
     fn load_one_of(path: &Path, kinds: &[Kind]) -> Result<Self> {
         let bytes = file::read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
-                Error::file(path, "there is no such checkpoint; check the path, or train one with `rocl pretrain`")
+                let remedy = kinds[0].remedy();
+                Error::file(path, format!("there is no such checkpoint; check the path, or {remedy}"))
             }
             _ => Error::file(path, format!("cannot be read ({error}); give the path of a .safetensors checkpoint")),
         })?;
