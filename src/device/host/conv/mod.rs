@@ -23,9 +23,8 @@ pub(in crate::device) use wgrad::wgrad_scratch;
 use super::super::conv::ConvShape;
 use crate::element::Element;
 
-/// Depth of one product; longer sums are made of blocks of this many terms, added in order.
-///
-/// Bounds the rounding error of `f32` sums and keeps a block of 64 filters in the second-level cache.
+/// Depth that all tiles of a band go through before the next: so much of a panel of filters stays in the second-level cache. A sum goes on
+/// where the block before left it.
 const DEPTH: usize = 512;
 
 /// Tasks that a call is cut into where its shape allows: enough to keep the cores of a workstation busy to the end.
