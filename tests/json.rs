@@ -167,6 +167,8 @@ fn documents_are_as_documented() {
 
     let fit = format!("linear-eval --checkpoint {} {toy}", file("checkpoint.safetensors"));
     documentation.describes("linear-eval --json", &printed(&fit));
+    let robust = format!("{fit} --robust --recipe {recipe} --out {}", path(folder.path(), "robust"));
+    documentation.describes("linear-eval --json", &printed(&robust));
 
     let (model, adversaries) = ([file("checkpoint.safetensors"), file("head.safetensors")], file("adversaries"));
     let evaluate = format!("evaluate --checkpoint {} --head {} {toy}", model[0], model[1]);
