@@ -1,8 +1,8 @@
 //! The networks: layers with `forward` and `backward` written out, over buffers allocated once.
 //!
-//! [`Topology`] says what a network consists of; [`Backbone`] is its training form (batch statistics, parameter gradients), with a projector on it
-//! [`Network`] and with a linear head [`ClassifierNetwork`]; [`Inference`] its inference form (running statistics, in general folded into the convolutions; only the images have a gradient): the form
-//! attacks run on, with a copy of the network's [`Parameters`].
+//! [`Topology`] says what a network consists of. [`Backbone`] is its training form (batch statistics, parameter gradients), with a projector on it
+//! [`Network`], and with a linear head [`ClassifierNetwork`]. [`Inference`] is its inference form (running statistics, in general folded into the
+//! convolutions; only the images have a gradient): the form attacks run on, with a copy of the network's [`Parameters`].
 
 mod backbone;
 pub(crate) mod batch_norm;

@@ -134,7 +134,7 @@ impl<T: Element> Pretraining<T> {
             method @ (Method::Ce | Method::At | Method::Trades | Method::AtSs) => {
                 let method = method.name();
                 return Err(Error::Usage(format!(
-                    "train.method = \"{method}\" trains a classifier; use `rocl train` or `rocl finetune`"
+                    "train.method = \"{method}\" trains a classifier; choose rocl, simclr or scl here, or use `rocl train`"
                 )));
             }
             Method::Rocl => Some(Adversary {
