@@ -52,3 +52,8 @@ KERNEL(bn_fold)(const Real* filter, const Real* gamma, const Real* beta, const R
     for_each_row_channel(filters, weights, [=](auto at) { store(folded, at, load(filter, at) * scale_of(at.row)); });
     for_each(filters, [=](int64_t k) { bias[k] = from_real<T>::convert(beta[k] - mean[k] * scale_of(k)); });
 }
+
+// inv_std = 1 / sqrt(var + eps).
+KERNEL(bn_inverse_std)(const Real* var, Real* inv_std, int64_t channels, Real eps) {
+    for_each(channels, [=](int64_t c) { inv_std[c] = 1 / square_root(var[c] + eps); });
+}

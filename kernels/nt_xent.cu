@@ -13,41 +13,6 @@
 #include "rocl.cuh"
 #include "attend.cuh"
 
-// d_z of the warp's queries from the gradient by z^ in `sums`: through z^ = z / (|z| + TINY), times `scale`. At |z| = 0 the norm counts as
-// constant, as PyTorch has it. All threads of the block take part.
-template <int DIMS>
-DEVICE inline void through_normalisation(const Problem& problem, const Shared& shared, int64_t gradient_rows, Real scale,
-                                         const Sums<DIMS>& sums, Real* d_z) {
-#pragma unroll
-    for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
-        int q = warp_id() * QUERIES_PER_WARP + slot;
-        Real along = 0;
-#pragma unroll
-        for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
-            auto z = load(shared.queries(), At<4>{q * DIMS + first_dimension(part)});
-            for (int l = 0; l < 4; ++l) along = multiply_add(sums.row[slot][part][l], z[l], along);
-        }
-        shared.scratch(1, q)[lane_id()] = along;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
-        int q = warp_id() * QUERIES_PER_WARP + slot;
-        int64_t row = problem.has_query(q) ? problem.row(problem.query(q)) : gradient_rows;
-        if (row >= gradient_rows) continue;
-        Real norm = shared.query_norms()[q], inverse = 1 / (norm + TINY);
-        Real back = norm > 0 ? total_of_lanes(shared.scratch(1, q)) / norm * inverse : (Real)0;
-#pragma unroll
-        for (int part = 0; part < Shape<DIMS>::PARTS; ++part) {
-            int k = first_dimension(part);
-            auto z = load(shared.queries(), At<4>{q * DIMS + k});
-            Lanes<4> slope;
-            for (int l = 0; l < 4; ++l) slope[l] = scale * inverse * (sums.row[slot][part][l] - z[l] * back);
-            store_part(d_z + row * problem.d, k, problem.d, slope);
-        }
-    }
-}
-
 template <int DIMS>
 DEVICE inline void losses(const Problem& problem, const Shared& shared, Real scale, int64_t gradient_rows, Real* row_loss,
                           Real* inverse_sums, Real* pulls, Real* d_z) {

@@ -31,9 +31,10 @@ fn refused(arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    let alone = ["", "demo", "fetch", "pretrain", "linear-eval", "evaluate", "recipe", "doctor", "verify", "bench"];
+    let alone = ["", "demo", "fetch", "pretrain", "train", "recipe", "doctor", "verify", "bench"];
+    let of_encoders = ["linear-eval", "finetune", "evaluate", "alf"];
     let benchmarks = ["bench step", "bench attack", "bench kernels", "bench model", "bench compare"];
-    for command in alone.into_iter().chain(benchmarks) {
+    for command in alone.into_iter().chain(of_encoders).chain(benchmarks) {
         let help = |flag, columns: usize| {
             let arguments: Vec<&str> = command.split_whitespace().chain([flag]).collect();
             let found = rocl(&arguments).env("COLUMNS", columns.to_string()).output().unwrap();
@@ -65,7 +66,8 @@ fn misuse_of_flags_is_explained() {
     refused(&["pretrain", "--seed=-1"], 2, "--seed");
     refused(&["pretrain", "--resume"], 2, "--out");
     refused(&["linear-eval"], 2, "--checkpoint");
-    refused(&["evaluate", "--checkpoint", "x"], 2, "--head");
+    refused(&["evaluate", "--head", "x"], 2, "--checkpoint");
+    refused(&["finetune"], 2, "--checkpoint");
     refused(&["evaluate", "--checkpoint", "x", "--head", "y", "--epsilon", "8/0"], 2, "a fraction such as 8/255");
     refused(&["evaluate", "--checkpoint", "x", "--head", "y", "--epsilon", "nan"], 2, "`nan` is not a number");
     // A flag that could do nothing does not exist.
@@ -110,7 +112,10 @@ fn unusable_checkpoints_are_explained() {
 
 #[test]
 fn recipes_are_listed_and_printed() {
-    assert_eq!(output(&["recipe"]), (0, "reference@1\npaper@1\nrocl-200ep@1\ncifar-small@1\ndemo@1\n".to_owned(), String::new()));
+    assert_eq!(
+        output(&["recipe"]),
+        (0, "reference@1\npaper@1\nrocl-200ep@1\ncifar-small@1\nsupervised@1\nfinetune@1\ndemo@1\n".to_owned(), String::new())
+    );
     let (code, text, _) = output(&["recipe", "paper"]);
     assert_eq!(code, 0);
     assert!(text.contains("# Temperature of NT-Xent"), "the preset comes with its comments");

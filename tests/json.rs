@@ -154,8 +154,21 @@ fn documents_are_as_documented() {
     documentation.describes("epoch", lines[1]);
 
     let toy = jobs::TOY.join(" ");
+    let of_labels = |name: &str, method: &str| {
+        format!("--method {method} --recipe {recipe} --quiet {toy} --out {}", path(folder.path(), name))
+    };
+    let train = format!("train {}", of_labels("classifier", "at"));
+    documentation.describes("train --json", &printed(&train));
+    documentation.describes("train --json", &printed(&format!("{train} --resume")));
+    let log = fs::read_to_string(folder.path().join("classifier/metrics.jsonl")).unwrap();
+    documentation.describes("epoch", log.lines().nth(1).unwrap());
+    let tune = format!("finetune --checkpoint {} {}", file("checkpoint.safetensors"), of_labels("tuned", "ce"));
+    documentation.describes("finetune --json", &printed(&tune));
+
     let fit = format!("linear-eval --checkpoint {} {toy}", file("checkpoint.safetensors"));
     documentation.describes("linear-eval --json", &printed(&fit));
+    let robust = format!("{fit} --robust --recipe {recipe} --out {}", path(folder.path(), "robust"));
+    documentation.describes("linear-eval --json", &printed(&robust));
 
     let (model, adversaries) = ([file("checkpoint.safetensors"), file("head.safetensors")], file("adversaries"));
     let evaluate = format!("evaluate --checkpoint {} --head {} {toy}", model[0], model[1]);

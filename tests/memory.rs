@@ -93,6 +93,27 @@ fn jobs_take_the_memory_that_they_announce() {
     let shared = ["--checkpoint", &checkpoint, "--limit", "256", "--device", "cpu", "--threads", "2"];
     takes_what_was_announced(&rocl(&[&["linear-eval", "--epochs", "1"], &shared[..]].concat()), idle);
     takes_what_was_announced(&rocl(&[&["evaluate", "--steps", "1", "--head", &head], &shared[..]].concat()), idle);
+
+    let recipe = short_attack(folder.path());
+    let out = |name| ["--recipe", recipe.as_str(), "--out", name];
+    let [classifier, tuned, robust] = ["classifier", "tuned", "robust"].map(|name| path(folder.path(), name));
+    let train = ["train", "--method", "trades", "--width", "16", "--batch-size", "64", "--limit", "64", "--epochs", "1"];
+    let on_cpu = ["--device", "cpu", "--threads", "2"];
+    takes_what_was_announced(&rocl(&[&train[..], &out(&classifier), &on_cpu].concat()), idle);
+    // [x, x2, x_adv] in one pass.
+    let finetune = ["finetune", "--method", "at-ss", "--batch-size", "32", "--epochs", "1"];
+    takes_what_was_announced(&rocl(&[&finetune[..], &out(&tuned), &shared].concat()), idle);
+    let fit = ["linear-eval", "--robust", "--batch-size", "256", "--epochs", "1"];
+    takes_what_was_announced(&rocl(&[&fit[..], &out(&robust), &shared].concat()), idle);
+}
+
+/// A recipe of training with labels whose attack is short.
+fn short_attack(folder: &Path) -> String {
+    let mut recipe = rocl::recipe::Recipe::load("supervised@1").unwrap();
+    recipe.supervised.steps = 1;
+    let path = path(folder, "supervised.toml");
+    std::fs::write(&path, recipe.to_toml().unwrap()).unwrap();
+    path
 }
 
 /// Refused before anything is made, with this exit code; what is said.

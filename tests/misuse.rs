@@ -48,6 +48,8 @@ fn fixtures() -> TempDir {
         ("huge", "[loss]\ntemperature = 1e300"),
         ("unknown-key", "[attack]\nepsilom = 1"),
         ("no-section", "[atack]\nepsilon = 1"),
+        ("no-start", "[supervised]\nrandom_start = false"),
+        ("moved", "[supervised]\nfreeze_bn = true\nattack_mode = 'train'"),
         ("text", "[train]\nepochs = 'many'"),
         ("broken", "[train"),
     ] {
@@ -85,7 +87,7 @@ fn rocl(folder: &Path, arguments: &str) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-/// Arguments, exit code, part of the sentence. `P`, `L`, `E` and `D` stand for a job of each kind that would be fine without what follows.
+/// Arguments, exit code, part of the sentence. `P`, `T`, `F`, `L`, `E` and `D` stand for a job of each kind that would be fine without what follows.
 const CASES: &[(&str, i32, &str)] = &[
     // Commands and flags.
     ("pretrian", 2, "pretrain"),
@@ -102,6 +104,10 @@ const CASES: &[(&str, i32, &str)] = &[
     ("P --batch-size 9", 2, "the 8 training images do not fill one batch of 9; lower --batch-size to at most 8"),
     ("P --batch-size 1000000", 2, "at most 65536"),
     ("P --batch-size -1", 2, "invalid value '-1' for '--batch-size <N>'"),
+    ("T --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
+    ("T --batch-size 9", 2, "the 8 training images do not fill one batch of 9; lower --batch-size to at most 8"),
+    ("F --batch-size 9", 2, "the 8 training images do not fill one batch of 9; lower --batch-size to at most 8"),
+    ("L --robust --batch-size 0", 2, "linear_eval.batch_size is 0, but must be at least 1"),
     ("L --batch-size 0", 2, "linear_eval.batch_size is 0, but must be at least 1"),
     ("E --batch-size 0", 2, "evaluate.batch_size is 0, but must be at least 1"),
     ("D --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
@@ -138,6 +144,13 @@ const CASES: &[(&str, i32, &str)] = &[
     ("bench compare report.json report.json --tolerance nan", 2, "--tolerance is NaN, but must be a fraction"),
     ("E --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
     ("bench step --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
+    // Methods.
+    ("P --method simcrl", 2, "simclr"),
+    ("P --method at", 2, "--method at trains a classifier; use `rocl train --method at`, or choose rocl, simclr or scl"),
+    ("T --method atss", 2, "at-ss"),
+    ("T --method scl", 2, "the method scl trains no classifier; choose one of --method ce, at, trades and at-ss"),
+    ("F --method rocl", 2, "the method rocl trains no classifier; choose one of --method ce, at, trades and at-ss"),
+    ("F --width 4", 2, "unexpected argument '--width'"),
     // Attacks, seeds, views, held-out images.
     ("E --attack cw:l2:1", 2, "attacks are pgd and fgsm, as in pgd:linf:8/255:20"),
     ("E --attack pgd:linf:8/255:20,", 2, "attack ``: `` is unknown"),
@@ -155,6 +168,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --val 1e-300", 2, "--val 1e-300 of 8 training images leaves none to validate on"),
     ("E --val 4", 2, "fit one with `rocl linear-eval --val 4`"),
     ("L --val 8", 2, "--val 8 of 8 training images leaves none to train on"),
+    ("T --val 5", 2, "the 3 training images do not fill one batch of 4"),
     ("P --val 5", 2, "the 3 training images do not fill one batch of 4"),
     ("E --max-memory 1M", 2, "and --max-memory allows 1 MiB; no --batch-size would fit"),
     ("P --tune=fast", 2, "quick, thorough"),
@@ -176,6 +190,8 @@ const CASES: &[(&str, i32, &str)] = &[
     ("P --recipe noise", 1, "cannot be read as a recipe (it is not text in UTF-8)"),
     ("P --recipe papre", 2, "there is no recipe `papre`; did you mean paper@1? Presets are reference@1"),
     ("P --recipe zzzzzz", 2, "there is no recipe `zzzzzz`; presets are reference@1"),
+    ("T --method trades --recipe no-start.toml", 2, "set supervised.random_start = true"),
+    ("T --recipe moved.toml", 2, "supervised.freeze_bn keeps statistics that supervised.attack_mode = \"train\" would move"),
     ("E --recipe zzzzzz", 2, "presets are"),
     ("bench step --recipe zzzzzz", 2, "presets are"),
     ("recipe nowhere.toml", 1, "cannot be read as a recipe"),
@@ -194,6 +210,8 @@ const CASES: &[(&str, i32, &str)] = &[
     ("P --data empty-data", 1, "data_batch_1.bin: is empty"),
     ("P --data short-data", 1, "data_batch_1.bin: ends inside a record"),
     ("P --data foreign-data", 1, "has the label 255"),
+    ("T --data nowhere", 1, "there is no such "),
+    ("F --data nowhere", 1, "there is no such "),
     ("L --data nowhere", 1, "there is no such "),
     ("E --data nowhere", 1, "there is no such "),
     ("D --data nowhere", 1, "there is no such "),
@@ -216,7 +234,13 @@ const CASES: &[(&str, i32, &str)] = &[
     ("linear-eval --checkpoint noise", 1, "noise: is "),
     ("linear-eval --checkpoint folder", 1, "give the path of a .safetensors checkpoint"),
     ("linear-eval --checkpoint run/head.safetensors", 1, "is a head from `rocl linear-eval`; give an encoder"),
-    ("evaluate --checkpoint run/checkpoint.safetensors --head nowhere", 1, "there is no such checkpoint"),
+    ("linear-eval --robust --checkpoint nowhere", 1, "there is no such checkpoint"),
+    ("finetune", 2, "--checkpoint"),
+    ("finetune --checkpoint nowhere", 1, "there is no such checkpoint; check the path"),
+    ("finetune --checkpoint short-checkpoint", 1, "is truncated; copy it again"),
+    ("finetune --checkpoint run/head.safetensors", 1, "is a head from `rocl linear-eval`; give an encoder"),
+    ("evaluate --checkpoint run/checkpoint.safetensors", 2, "has no classifier; give one with --head, from `rocl linear-eval`"),
+    ("evaluate --checkpoint run/checkpoint.safetensors --head nowhere", 1, "or fit one with `rocl linear-eval`"),
     ("evaluate --checkpoint run/checkpoint.safetensors --head short-head", 1, "is truncated"),
     ("evaluate --checkpoint run/checkpoint.safetensors --head empty", 1, "is empty"),
     ("evaluate --checkpoint run/checkpoint.safetensors --head foreign", 1, "of another program"),
@@ -226,6 +250,11 @@ const CASES: &[(&str, i32, &str)] = &[
     ("P --out nowhere --resume", 1, "there is no such checkpoint"),
     ("P --out run --resume --width 4", 2, "network.width is 4, not 2"),
     ("pretrain --resume", 2, "--out"),
+    ("T --out run", 2, "run/checkpoint.safetensors holds a run already; add --resume"),
+    ("T --out run --resume", 1, "is an encoder from `rocl pretrain`; give a classifier from `rocl train`"),
+    ("T --out nowhere --resume", 1, "there is no such checkpoint; check the path, or train one with `rocl train`"),
+    ("train --resume", 2, "--out"),
+    ("F --resume", 2, "cannot be used with"),
     ("verify nowhere", 1, "give the path of a recording"),
     ("verify empty", 1, "is not a recording"),
     ("verify run/checkpoint.safetensors", 1, "checkpoint.safetensors: "),
@@ -246,6 +275,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --save-adversaries empty/file", 1, "cannot be written ("),
     ("E --save-adversaries folder", 1, "choose another path"),
     ("P --out empty/run", 1, "cannot be written (Not a directory (os error 20)); choose another path"),
+    ("T --out empty/run", 1, "cannot be written ("),
     ("L --out empty", 1, "cannot be written (its folder is a file); choose another path"),
     ("E --out empty", 1, "cannot be written (its folder is a file); choose another path"),
     ("D --out empty", 1, "cannot be written (its folder is a file); choose another path"),
@@ -260,6 +290,7 @@ const CASES: &[(&str, i32, &str)] = &[
 #[cfg(target_os = "linux")]
 const DEVICES: &[(&str, i32, &str)] = &[
     ("linear-eval --checkpoint /dev/zero", 1, "cannot be read (it is a device, not a file)"),
+    ("finetune --checkpoint /dev/zero", 1, "cannot be read (it is a device, not a file)"),
     ("evaluate --checkpoint run/checkpoint.safetensors --head /dev/zero", 1, "it is a device"),
     ("recipe /dev/zero", 1, "it is a device"),
     ("verify /dev/zero", 1, "it is a device"),
@@ -281,8 +312,15 @@ fn spelt(case: &str) -> String {
     // A flag of the job gives way to the same flag of the case.
     let job = |words: &str| {
         let mut job = format!("{words} {TOY}");
-        for (flag, value) in [("--recipe", "demo"), ("--batch-size", "4"), ("--epochs", "1"), ("--width", "2"), ("--out", "new")]
-        {
+        let flags = [
+            ("--recipe", "demo"),
+            ("--method", "ce"),
+            ("--batch-size", "4"),
+            ("--epochs", "1"),
+            ("--width", "2"),
+            ("--out", "new"),
+        ];
+        for (flag, value) in flags {
             if rest.split(' ').any(|word| word == flag) {
                 job = job.replace(&format!(" {flag} {value}"), "");
             }
@@ -291,6 +329,10 @@ fn spelt(case: &str) -> String {
     };
     match first {
         "P" => job("pretrain --recipe demo --width 2 --epochs 1 --batch-size 4 --out new"),
+        "T" => job("train --recipe demo --method ce --width 2 --epochs 1 --batch-size 4 --out new"),
+        "F" => {
+            job("finetune --checkpoint run/checkpoint.safetensors --recipe demo --method ce --epochs 1 --batch-size 4 --out new")
+        }
         "L" => job("linear-eval --checkpoint run/checkpoint.safetensors --epochs 1 --out new"),
         "E" => job("evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors --out new"),
         "D" => job("demo --recipe demo --width 2 --epochs 1 --batch-size 4 --out new"),

@@ -188,6 +188,19 @@ fn values_out_of_range_name_the_range() {
             "attack.group = 200",
             "attack.group is 200, but must divide train.batch_size (512) into groups of at least 2 images; 0 is the whole batch",
         ),
+        ("supervised.beta = -1", "supervised.beta is -1, but must be at least 0 and at most 1000000"),
+        (
+            "supervised = { freeze_bn = true, attack_mode = 'train' }",
+            "supervised.freeze_bn keeps statistics that supervised.attack_mode = \"train\" would move; choose \"eval\"",
+        ),
+        (
+            "train.method = 'trades'\nsupervised.random_start = false",
+            "TRADES attacks a divergence whose gradient is zero at the image; set supervised.random_start = true",
+        ),
+        (
+            "schedule = { kind = 'multi_step', milestones = [1000], decay = 0.1 }",
+            "schedule.milestones is [1000]; give epochs in ascending order, each below train.epochs (1000)",
+        ),
         (
             "linear_eval.milestones = [50, 30]",
             "linear_eval.milestones is [50, 30]; give epochs in ascending order, each below linear_eval.epochs (150)",
@@ -218,7 +231,7 @@ fn values_of_another_type_say_what_is_expected() {
     let cases = [
         ("attack.steps = 'seven'", "attack.steps: invalid type: string \"seven\", expected a whole number from 0 to 4294967295"),
         ("train.seed = -7", "train.seed: invalid value: integer `-7`, expected a whole number from 0"),
-        ("attack.loss = 'mse'", "attack.loss: unknown variant `mse`, expected `similarity`"),
+        ("attack.loss = 'huber'", "attack.loss: unknown variant `huber`, expected one of `similarity`, `mse`, `l1`, `cosine`"),
         ("optimizer.kind = 'adam'", "optimizer.kind: unknown variant `adam`, expected one of `lars`, `sgd`, `adamw`"),
         ("optimizer.kind = 'sgd'", "optimizer: missing field `learning_rate`; state every key of this kind"),
         ("loss.lambda = 'big'", "loss.lambda: invalid type: string \"big\", expected a number"),
@@ -246,8 +259,7 @@ fn the_head_of_a_file_is_needed() {
 #[test]
 fn unknown_names_list_the_presets() {
     let message = |name: &str| Recipe::load(name).unwrap_err().to_string();
-    let presets =
-        "resets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, demo@1, and any other recipe is the path of a .toml file";
+    let presets = "resets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, supervised@1, finetune@1, demo@1, and any other recipe is the path of a .toml file";
     assert_eq!(message("papr"), format!("there is no recipe `papr`; did you mean paper@1? P{presets}"));
     assert_eq!(message("paper@2"), format!("there is no recipe `paper@2`; did you mean paper@1? P{presets}"));
     assert_eq!(message("xyzzy"), format!("there is no recipe `xyzzy`; p{presets}"));

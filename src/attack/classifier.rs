@@ -47,6 +47,46 @@ impl<T: Element> ClassifierBuffers<T> {
             loss: Tensor::zeros(device, [1])?,
         })
     }
+
+    /// The loss of the last evaluation, `[1]`.
+    pub fn loss(&self) -> &Tensor<T::Real> {
+        &self.loss
+    }
+
+    /// Room for what is said of `n` images.
+    pub(super) fn outcome(&self, n: usize) -> Result<Outcome<T::Real>> {
+        self.outcome.rows(n)
+    }
+
+    /// The classification that a divergence is from.
+    pub(super) fn refer_to(&self, logits: &Tensor<T::Real>) -> Result<()> {
+        self.reference.rows(0..logits.rows_len())?.copy_from(logits)
+    }
+
+    /// The loss that is increased, summed over the first `valid` images.
+    pub(super) fn evaluate(
+        &self,
+        increased: ClassifierLoss,
+        logits: &Tensor<T::Real>,
+        labels: &Tensor<i32>,
+        valid: usize,
+        d_logits: Option<&Tensor<T::Real>>,
+        outcome: &Outcome<T::Real>,
+    ) -> Result<()> {
+        // Of the mean, which makes it the sum: an image's gradient does not depend on how full its batch is.
+        let weight = valid as f64;
+        let (row_loss, loss) = (&outcome.loss, &self.loss);
+        match increased {
+            ClassifierLoss::CrossEntropy => {
+                ops::cross_entropy(logits, labels, valid, weight, d_logits, row_loss, Some(&outcome.correct), loss)
+            }
+            ClassifierLoss::Margin => ops::margin_loss(logits, labels, valid, weight, d_logits, row_loss, loss),
+            ClassifierLoss::KlDivergence => {
+                let reference = self.reference.rows(0..logits.rows_len())?;
+                ops::kl_divergence(logits, &reference, valid, weight, d_logits, None, row_loss, loss)
+            }
+        }
+    }
 }
 
 impl<'a, T: Element> ClassifierObjective<'a, T> {
@@ -64,27 +104,16 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
     /// Another loss instead, of adversaries of `clean` (`[n, 32, 32, 3]`).
     pub fn increasing(self, loss: ClassifierLoss, clean: &Tensor<T::Real>) -> Result<Self> {
         if loss == ClassifierLoss::KlDivergence {
-            let logits = self.logits(clean)?;
-            self.buffers.reference.rows(0..clean.rows_len())?.copy_from(&logits)?;
+            self.buffers.refer_to(&self.logits(clean)?)?;
         }
         Ok(Self { increased: loss, ..self })
     }
 
     /// For each image of `x`, `[n]`, whether the classifier gets it right, after everything launched has finished.
     pub fn correct(&self, x: &Tensor<T::Real>) -> Result<Vec<bool>> {
-        let outcome = self.buffers.outcome.rows(x.rows_len())?;
-        self.cross_entropy(&self.logits(x)?, None, &outcome)?;
+        let outcome = self.buffers.outcome(x.rows_len())?;
+        self.evaluate(ClassifierLoss::CrossEntropy, &self.logits(x)?, None, &outcome)?;
         outcome.right(self.valid)
-    }
-
-    fn cross_entropy(
-        &self,
-        logits: &Tensor<T::Real>,
-        d_logits: Option<&Tensor<T::Real>>,
-        outcome: &Outcome<T::Real>,
-    ) -> Result<()> {
-        let (loss, correct) = (&outcome.loss, Some(&outcome.correct));
-        ops::cross_entropy(logits, &self.labels, self.valid, self.weight(), d_logits, loss, correct, &self.buffers.loss)
     }
 
     /// The class scores of `x`, `[n, classes]`, until the next evaluation.
@@ -102,29 +131,21 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
         self.valid
     }
 
-    /// Of the mean, which makes it the sum: an image's gradient does not depend on how full its batch is.
-    fn weight(&self) -> f64 {
-        self.valid as f64
-    }
-
-    /// The loss that is increased.
-    fn evaluate(&self, logits: &Tensor<T::Real>, d_logits: Option<&Tensor<T::Real>>, outcome: &Outcome<T::Real>) -> Result<()> {
-        let Self { labels, valid, buffers, .. } = self;
-        let (row_loss, loss) = (&outcome.loss, &buffers.loss);
-        match self.increased {
-            ClassifierLoss::CrossEntropy => self.cross_entropy(logits, d_logits, outcome),
-            ClassifierLoss::Margin => ops::margin_loss(logits, labels, *valid, self.weight(), d_logits, row_loss, loss),
-            ClassifierLoss::KlDivergence => {
-                let reference = buffers.reference.rows(0..logits.rows_len())?;
-                ops::kl_divergence(logits, &reference, *valid, self.weight(), d_logits, None, row_loss, loss)
-            }
-        }
+    fn evaluate(
+        &self,
+        increased: ClassifierLoss,
+        logits: &Tensor<T::Real>,
+        d_logits: Option<&Tensor<T::Real>>,
+        outcome: &Outcome<T::Real>,
+    ) -> Result<()> {
+        self.buffers.evaluate(increased, logits, &self.labels, self.valid, d_logits, outcome)
     }
 
     /// The gradient of the loss by the features.
     fn d_features(&self, features: &Tensor<T>) -> Result<RowScaled<T>> {
         let n = features.rows_len();
-        self.evaluate(&self.head.forward(features)?, Some(&self.head.d_logits(n)?), &self.buffers.outcome.rows(n)?)?;
+        let (logits, d_logits) = (self.head.forward(features)?, self.head.d_logits(n)?);
+        self.evaluate(self.increased, &logits, Some(&d_logits), &self.buffers.outcome(n)?)?;
         self.head.backward_input(&self.buffers.d_features.rows(0..n)?)
     }
 }
@@ -159,10 +180,10 @@ impl<T: Element> Objective<T::Real> for ClassifierObjective<'_, T> {
 impl<T: Element> Judge<T::Real> for ClassifierObjective<'_, T> {
     fn judge(&mut self, x: &Tensor<T::Real>, outcome: &Outcome<T::Real>) -> Result<()> {
         let logits = self.logits(x)?;
-        self.cross_entropy(&logits, None, outcome)?;
+        self.evaluate(ClassifierLoss::CrossEntropy, &logits, None, outcome)?;
         match self.increased {
             ClassifierLoss::CrossEntropy => Ok(()),
-            _ => self.evaluate(&logits, None, outcome),
+            increased => self.evaluate(increased, &logits, None, outcome),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! Attacks: how an image is changed within a budget so that a loss grows.
 //!
 //! An [`Attack`] sees the model only through an [`Objective`], x → loss and ∇x, so any attack runs against any loss: the contrastive one of
-//! pretraining ([`InstanceObjective`]), those of a classifier ([`ClassifierObjective`]), or their expectation over random views
-//! ([`SmoothedObjective`]). An objective that is also a [`Judge`] says how each image fares, by which [`WorstOf`] several attacks, such as
-//! restarts of one, keeps the worst for each image.
+//! pretraining ([`InstanceObjective`]), those of a classifier ([`ClassifierObjective`], and as it trains [`BatchObjective`]), or their expectation
+//! over random views ([`SmoothedObjective`]). An objective that is also a [`Judge`] says how each image fares, by which [`WorstOf`] several
+//! attacks, such as restarts of one, keeps the worst for each image.
 
+mod batch;
 mod classifier;
 mod instance;
 mod pgd;
 mod smoothed;
 mod worst_of;
 
+pub use batch::BatchObjective;
 pub use classifier::{ClassifierBuffers, ClassifierLoss, ClassifierObjective};
 pub use instance::{InstanceBuffers, InstanceObjective};
 pub use pgd::{Pgd, RandomStart};

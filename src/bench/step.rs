@@ -40,11 +40,11 @@ impl Phase {
         }
     }
 
-    /// Those of a method, in order.
+    /// Those of a method that pretrains, in order.
     pub fn of(method: Method) -> &'static [Self] {
         match method {
             Method::Rocl => &[Self::Augment, Self::Attack, Self::Regularizer, Self::Main, Self::Optimizer],
-            Method::Simclr => &[Self::Augment, Self::Main, Self::Optimizer],
+            _ => &[Self::Augment, Self::Main, Self::Optimizer],
         }
     }
 

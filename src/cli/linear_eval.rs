@@ -8,6 +8,7 @@ use crate::data::validation::Validation;
 use crate::element::Element;
 use crate::recipe::linear_eval::{Fit, fit_head};
 use crate::recipe::rehearsal;
+use crate::recipe::robust_linear_eval::fit_robust_head;
 use crate::recipe::settings::{Overrides, Recipe};
 use crate::recipe::trained::{Encoder, HEAD, save_head};
 use crate::recipe::training::data_name;
@@ -18,19 +19,23 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Hyper-parameters are the checkpoint's, or [linear_eval] of --recipe.
+Hyper-parameters are the checkpoint's, or [linear_eval] of --recipe and, for
+the attack of --robust, its [supervised].
 
 Examples:
   rocl linear-eval --checkpoint run/checkpoint.safetensors
-  rocl linear-eval --checkpoint run/checkpoint.safetensors --epochs 20";
+  rocl linear-eval --checkpoint run/checkpoint.safetensors --robust --out robust";
 
-/// Fit a linear classifier on a frozen encoder
+/// Fit a classifier on a frozen encoder (SLF; with --robust ALF)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The encoder, from `rocl pretrain`
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
+    /// Fit it on images attacked through encoder and head
+    #[arg(long)]
+    robust: bool,
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
@@ -39,6 +44,13 @@ pub struct Args {
     val: Option<Validation>,
     #[command(flatten)]
     common: Common,
+}
+
+impl Args {
+    /// The same with `--robust`.
+    pub(super) fn robust(self) -> Self {
+        Self { robust: true, ..self }
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -55,20 +67,21 @@ struct Report {
 /// # Errors
 /// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
 pub fn run(args: Args) -> Result<()> {
-    let Args { checkpoint: path, common, epochs, val } = args;
-    let checkpoint = Checkpoint::load(&path, Kind::Pretrain)?;
+    let Args { checkpoint: path, robust, common, epochs, val } = args;
+    let checkpoint = Checkpoint::load_encoder(&path)?;
     data_is_known(&common, &checkpoint)?;
     let mut recipe = recipe_of(&checkpoint)?;
     if common.recipe.is_some() {
-        recipe.linear_eval = common.recipe_or("")?.linear_eval;
+        Recipe { linear_eval: recipe.linear_eval, supervised: recipe.supervised, .. } = common.recipe_or("")?;
     }
+    let batches: Batches = if robust { whole_batches } else { batches };
     let overrides = Overrides { linear_epochs: epochs, ..batches(&recipe, common.batch_size) };
     let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
-    in_precision!(precision, T => fit::<T>(&settings, &checkpoint, val))
+    in_precision!(precision, T => fit::<T>(&settings, &checkpoint, val, robust))
 }
 
-fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Validation>) -> Result<()> {
+fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Validation>, robust: bool) -> Result<()> {
     let path = settings.out.join(HEAD);
     if path.exists() {
         return Err(Error::Usage(format!("{} is there already; choose another --out, or delete it", path.display())));
@@ -77,22 +90,34 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Val
     atomic::probe(&path)?;
     let linear = &settings.recipe.linear_eval;
     let needs = |batch| {
-        let recipe = settings.recipe.clone().with(&batches(&settings.recipe, Some(batch)))?;
-        rehearsal::linear_eval::<T>(&device, &recipe, checkpoint, &data)
+        let recipe = |batches: Batches| settings.recipe.clone().with(&batches(&settings.recipe, Some(batch)));
+        match robust {
+            true => rehearsal::robust_linear_eval::<T>(&device, &recipe(whole_batches)?, checkpoint, &data),
+            false => rehearsal::linear_eval::<T>(&device, &recipe(batches)?, checkpoint, &data),
+        }
     };
     settings.make_room(&device, &Job { batch_size: linear.batch_size, adjustable: true, needs: &needs })?;
-    let encoder = Encoder::<T>::load_for_features(&device, &settings.recipe, checkpoint)?;
-    let total = data.len() as u64 * (1 + u64::from(linear.epochs));
-    let mut progress = Progress::new("linear-eval", total, settings.quiet);
-    let features = encoder.features(&data, |images| {
-        progress.advance(images as u64, "features");
-        Ok(())
-    })?;
-    let head = encoder.new_head(data.classes.len(), linear.batch_size as usize, settings.seed)?;
-    let fit = fit_head(&device, linear, &features, &data.labels, &head, settings.seed, |images, loss| {
-        progress.advance(images as u64, format!("loss {loss:.4}"));
-        Ok(())
-    })?;
+    let passes = u64::from(linear.epochs) + u64::from(!robust);
+    let mut progress = Progress::new("linear-eval", data.len() as u64 * passes, settings.quiet);
+    let load = if robust { Encoder::<T>::load } else { Encoder::load_for_features };
+    let encoder = load(&device, &settings.recipe, checkpoint)?;
+    let (seed, batch) = (settings.seed, linear.batch_size as usize);
+    let head = encoder.new_head(data.classes.len(), batch, seed)?;
+    let fit = if robust {
+        fit_robust_head(&device, &settings.recipe, &encoder, &data, &head, seed, |images, loss| {
+            progress.advance(images as u64, format!("loss {loss:.4}"));
+            Ok(())
+        })?
+    } else {
+        let features = encoder.features(&data, |images| {
+            progress.advance(images as u64, "features");
+            Ok(())
+        })?;
+        fit_head(&device, linear, &features, &data.labels, &head, seed, |images, loss| {
+            progress.advance(images as u64, format!("loss {loss:.4}"));
+            Ok(())
+        })?
+    };
     progress.finish();
     let meta = Meta {
         precision: device.precision::<T>().to_owned(),
@@ -108,6 +133,14 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Val
         data.len(),
         path.display()
     ))
+}
+
+type Batches = fn(&Recipe, Option<u32>) -> Overrides;
+
+/// `--batch-size` of a robust fit, whose steps have the encoder work on a whole batch.
+fn whole_batches(recipe: &Recipe, batch_size: Option<u32>) -> Overrides {
+    let batch = Some(batch_size.unwrap_or(recipe.linear_eval.batch_size));
+    Overrides { linear_batch_size: batch, evaluate_batch_size: batch, ..Overrides::default() }
 }
 
 /// `--batch-size`: of the fit, and of the passes through the encoder, which need more memory, as far as it makes these smaller.

@@ -13,6 +13,8 @@ pub mod precision;
 pub mod pretrain;
 pub mod recipe;
 pub mod room;
+pub mod train;
+mod training;
 pub mod tune;
 pub mod verify;
 
@@ -27,8 +29,8 @@ Examples:
   rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
   rocl linear-eval --data data/cifar-10-batches-bin \\
                    --checkpoint run/checkpoint.safetensors
-  rocl evaluate --data data/cifar-10-batches-bin \\
-                --checkpoint run/checkpoint.safetensors --head run/head.safetensors";
+  rocl evaluate --data data/cifar-10-batches-bin --head run/head.safetensors \\
+                --checkpoint run/checkpoint.safetensors";
 
 /// Adversarial self-supervised contrastive learning: train, attack, measure
 #[derive(Debug, Parser)]
@@ -43,7 +45,14 @@ enum Command {
     Demo(demo::Args),
     Fetch(fetch::Args),
     Pretrain(pretrain::Args),
+    #[command(alias = "slf")]
     LinearEval(linear_eval::Args),
+    /// Fit a linear classifier on a frozen encoder, on adversarial images
+    #[command(name = "alf", hide = true)]
+    RobustLinearEval(linear_eval::Args),
+    #[command(alias = "aff")]
+    Finetune(train::FinetuneArgs),
+    Train(train::Args),
     Evaluate(evaluate::Args),
     Recipe(recipe::Args),
     Doctor(doctor::Args),
@@ -78,6 +87,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Fetch(args) => fetch::run(args),
         Command::Pretrain(args) => pretrain::run(args),
         Command::LinearEval(args) => linear_eval::run(args),
+        Command::RobustLinearEval(args) => linear_eval::run(args.robust()),
+        Command::Finetune(args) => train::finetune(args),
+        Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Recipe(args) => recipe::run(args),
         Command::Doctor(args) => doctor::run(args),

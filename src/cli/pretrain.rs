@@ -1,19 +1,16 @@
 //! `rocl pretrain`.
 
-use super::common::{Common, Settings, recipe_of};
-use super::output::{note, print, print_json};
+use super::common::{Common, Settings};
 use super::precision::in_precision;
-use super::room::Job;
+use super::training::{self, Job};
 use super::tune::Tune;
 use crate::data::validation::Validation;
 use crate::element::Element;
-use crate::recipe::settings::{Method, Overrides, Recipe};
-use crate::recipe::training::{CHECKPOINT, Outcome, RunOptions, Training, check_resumable, duration};
-use crate::recipe::{engines, rehearsal};
+use crate::recipe::rehearsal;
+use crate::recipe::settings::{Method, Overrides};
+use crate::recipe::training::{CHECKPOINT, Training};
 use crate::run::checkpoint::{Checkpoint, Kind};
-use crate::run::interrupt;
 use crate::{Error, Result};
-use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,11 +18,11 @@ Examples:
   rocl pretrain --recipe demo --method simclr --limit 4000 --out run
   rocl pretrain --data data/cifar-10-batches-bin --out run --resume";
 
-/// Train an encoder without labels
+/// Train an encoder by contrast, without labels but for scl
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// rocl or simclr; the recipe's by default
+    /// rocl, simclr or scl; the recipe's by default
     #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
     method: Option<Method>,
     /// Passes over the training images
@@ -46,16 +43,6 @@ pub struct Args {
     common: Common,
 }
 
-#[derive(serde::Serialize)]
-struct Report {
-    schema: u32,
-    recipe: String,
-    checkpoint: PathBuf,
-    #[serde(flatten)]
-    outcome: Outcome,
-    peak_memory_bytes: usize,
-}
-
 /// Pretrains an encoder.
 ///
 /// # Errors
@@ -63,10 +50,16 @@ struct Report {
 pub fn run(args: Args) -> Result<()> {
     let Args { mut common, method, epochs, width, resume, tune, val } = args;
     let out = common.out.clone().unwrap_or_else(|| "rocl-run".into());
-    let path = out.join(CHECKPOINT);
-    let checkpoint = started(&path, resume)?;
+    let checkpoint = training::started(&out.join(CHECKPOINT), resume, Kind::Pretrain)?;
     let overrides = Overrides { seed: common.seed, batch_size: common.batch_size, method, epochs, width, ..Overrides::default() };
-    let recipe = base(&common, checkpoint.as_ref())?.with(&overrides)?;
+    let recipe = training::base(&common, checkpoint.as_ref(), "paper@1")?.with(&overrides)?;
+    let method = recipe.train.method;
+    if method.trains_a_classifier() {
+        let name = method.name();
+        return Err(Error::Usage(format!(
+            "--method {name} trains a classifier; use `rocl train --method {name}`, or choose rocl, simclr or scl"
+        )));
+    }
     if let Some(checkpoint) = &checkpoint {
         common.computing.resume(checkpoint);
     }
@@ -75,83 +68,9 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: Tune, val: Option<Validation>) -> Result<()> {
-    let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
-    let (device, data) = (settings.device()?, settings.training_data(val)?);
-    interrupt::install()?;
-    let tuning = tune.start::<T>(&device)?;
-    if let Some(checkpoint) = checkpoint {
-        check_resumable::<T>(&device, &settings.recipe, &data, checkpoint)?;
-        // Before anything is planned. Why it cannot be is said when the run goes on.
-        engines::replay(&device, &checkpoint.meta);
-    }
-    let needs = |batch| {
-        let overrides = Overrides { batch_size: Some(batch), ..Overrides::default() };
-        rehearsal::pretraining::<T>(&device, &settings.recipe.clone().with(&overrides)?, &data)
-    };
-    let batch_size = settings.recipe.train.batch_size;
-    settings.make_room(&device, &Job { batch_size, adjustable: checkpoint.is_none(), needs: &needs })?;
-    let mut training = match checkpoint {
-        Some(checkpoint) => Training::<T>::resume(&device, &settings.recipe, &data, checkpoint)?,
-        None => Training::new(&device, &settings.recipe, &data)?,
-    };
-    // The device has them now.
-    drop(data);
-    remark(training.take_remarks());
-    if training.is_finished() {
-        let steps = training.steps();
-        let sentence = format!("the run is finished, after {steps} steps; encoder in {}", path.display());
-        return if settings.json {
-            print_json(&serde_json::json!({ "schema": 1, "recipe": settings.recipe.name, "checkpoint": path, "steps": steps }))
-        } else {
-            print(sentence)
-        };
-    }
-    if let Some(tuning) = tuning {
-        training.keep(tuning);
-    }
-    let outcome = training.run(&RunOptions { out, label: settings.recipe.name.clone(), quiet: settings.quiet });
-    remark(training.take_remarks());
-    let outcome = outcome?;
-    let (_, peak) = device.memory_use();
-    if settings.json {
-        let recipe = settings.recipe.name.clone();
-        return print_json(&Report { schema: 1, recipe, checkpoint: path, outcome, peak_memory_bytes: peak });
-    }
-    print(format!(
-        "{} steps in {}, {:.1} images/s, at most {}; loss {:.4}; encoder in {}",
-        outcome.steps,
-        duration(outcome.seconds),
-        outcome.images_per_second,
-        mebibytes(peak),
-        outcome.losses.main,
-        path.display()
-    ))
-}
-
-fn remark(remarks: Vec<String>) {
-    remarks.iter().for_each(|remark| note(format!("note: {remark}")));
-}
-
-fn mebibytes(bytes: usize) -> String {
-    format!("{} MiB", bytes >> 20)
-}
-
-/// The checkpoint to resume from, if any; a run that is there is never overwritten.
-fn started(path: &Path, resume: bool) -> Result<Option<Checkpoint>> {
-    match (resume, path.exists()) {
-        (true, _) => Checkpoint::load(path, Kind::Pretrain).map(Some),
-        (false, true) => Err(Error::Usage(format!(
-            "{} holds a run already; add --resume to go on with it, or choose another --out",
-            path.display()
-        ))),
-        (false, false) => Ok(None),
-    }
-}
-
-/// The recipe named on the command line, else that of the run that is resumed, else the paper's.
-fn base(common: &Common, checkpoint: Option<&Checkpoint>) -> Result<Recipe> {
-    match checkpoint {
-        Some(checkpoint) if common.recipe.is_none() => recipe_of(checkpoint),
-        _ => common.recipe_or("paper@1"),
-    }
+    let job = Job { checkpoint, tune, val, trained: "encoder" };
+    training::carry_out::<T, _>(settings, job, rehearsal::pretraining::<T>, |device, recipe, data| match checkpoint {
+        Some(checkpoint) => Training::resume(device, recipe, data, checkpoint),
+        None => Training::new(device, recipe, data),
+    })
 }

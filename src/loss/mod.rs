@@ -1,8 +1,12 @@
 //! Losses on embeddings.
 
+mod embedding_distance;
 mod nt_xent;
+mod sup_con;
 
+pub use embedding_distance::EmbeddingDistance;
 pub use nt_xent::NtXent;
+pub use sup_con::SupCon;
 
 use crate::element::Real;
 use crate::{Result, Tensor};

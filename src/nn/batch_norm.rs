@@ -19,6 +19,8 @@ pub struct BatchNorm<T: Element> {
     pub(super) running_mean: Tensor<T::Real>,
     pub(super) running_var: Tensor<T::Real>,
     saved: BnSaved<T::Real>,
+    /// Normalise by the running statistics, and leave them as they are.
+    frozen: bool,
 }
 
 impl<T: Element> BatchNorm<T> {
@@ -39,7 +41,13 @@ impl<T: Element> BatchNorm<T> {
             running_mean,
             running_var,
             saved: BnSaved::new(device, max_batch * spec.out_size() * spec.out_size(), spec.k)?,
+            frozen: false,
         })
+    }
+
+    /// From now on normalises by the running statistics, which stay as they are.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = true;
     }
 
     pub(super) fn affine(&self) -> BnParameters<'_, T::Real> {
@@ -50,9 +58,12 @@ impl<T: Element> BatchNorm<T> {
         BnRunning { mean: &self.running_mean, var: &self.running_var }
     }
 
-    /// Normalises with the batch's own statistics, moving the running ones; then adds `residual` and applies ReLU when asked.
+    /// Normalises with the batch's own statistics, moving the running ones, unless frozen; then adds `residual` and applies ReLU when asked.
     pub(super) fn forward(&self, x: &Tensor<T>, residual: Option<&Tensor<T>>, relu: bool, y: &Tensor<T>) -> Result<()> {
-        ops::bn_statistics(x, Some(self.running()), MOMENTUM, EPSILON, &self.saved)?;
+        match self.frozen {
+            false => ops::bn_statistics(x, Some(self.running()), MOMENTUM, EPSILON, &self.saved)?,
+            true => ops::bn_keep_running(self.running(), EPSILON, &self.saved)?,
+        }
         ops::bn_apply(x, self.affine(), &self.saved, residual, relu, y)
     }
 
@@ -66,6 +77,10 @@ impl<T: Element> BatchNorm<T> {
         d_residual: Option<&Tensor<T>>,
     ) -> Result<()> {
         let (gamma, beta) = (&self.gamma.gradient, &self.beta.gradient);
+        if self.frozen {
+            let (affine, running) = (self.affine(), self.running());
+            return ops::bn_kept_backward(dy, x, mask, affine, running, EPSILON, &self.saved, gamma, beta, dx, d_residual);
+        }
         ops::bn_backward(dy, x, mask, self.affine(), &self.saved, gamma, beta, dx, d_residual)
     }
 }

@@ -9,7 +9,7 @@ use crate::{Device, Result, Tensor};
 /// Prefix of the head's parameter names.
 pub const LINEAR: &str = "linear";
 
-/// A linear classifier with its own parameters and buffers.
+/// A linear classifier with its own buffers, over an arena of its own or a model's.
 pub struct Classifier<T: Element> {
     parameters: Parameters<T>,
     linear: Linear<T>,
@@ -19,20 +19,31 @@ pub struct Classifier<T: Element> {
 }
 
 impl<T: Element> Classifier<T> {
-    /// For up to `max_batch` rows; parameters are drawn from `seed`.
-    pub fn new(device: &Device, features: usize, classes: usize, max_batch: usize, seed: u64) -> Result<Self> {
-        let specs = vec![
+    /// Names and shapes of its parameters.
+    pub fn specs(features: usize, classes: usize) -> Vec<ParameterSpec> {
+        vec![
             ParameterSpec::new(format!("{LINEAR}.weight"), &[classes, features]),
             ParameterSpec::new(format!("{LINEAR}.bias"), &[classes]),
-        ];
-        let parameters = Parameters::new(device, specs)?;
+        ]
+    }
+
+    /// For up to `max_batch` rows; parameters are drawn from `seed`.
+    pub fn new(device: &Device, features: usize, classes: usize, max_batch: usize, seed: u64) -> Result<Self> {
+        let parameters = Parameters::new(device, Self::specs(features, classes))?;
         super::initialize(&parameters, seed)?;
+        Self::over(device, &parameters, max_batch)
+    }
+
+    /// Buffers for up to `max_batch` rows over the parameters of an arena that holds more than a head.
+    pub fn over(device: &Device, parameters: &Parameters<T>, max_batch: usize) -> Result<Self> {
+        let linear = Linear::new(parameters, LINEAR)?;
+        let classes = linear.bias.value.len();
         Ok(Self {
-            linear: Linear::new(&parameters, LINEAR)?,
+            linear,
             logits: Tensor::zeros(device, [max_batch, classes])?,
             d_logits: Tensor::zeros(device, [max_batch, classes])?,
             staging: Staging::new(device, [max_batch, classes])?,
-            parameters,
+            parameters: parameters.clone(),
         })
     }
 
@@ -73,7 +84,22 @@ impl<T: Element> Classifier<T> {
 
     /// Adds the parameters' gradients, times their loss scale, from [`Classifier::d_logits`].
     pub fn backward_parameters(&self, features: &Tensor<T>) -> Result<()> {
-        let d_logits = self.staging.store_by(&self.d_logits(features.rows_len())?, self.parameters.loss_scale())?;
-        self.linear.backward_parameters(features, &d_logits)
+        self.linear.backward_parameters(features, &self.scaled_d_logits(features.rows_len())?)
+    }
+
+    /// The same, and the gradient of the features, times the loss scale too; stored in `d_features`.
+    pub fn backward(&self, features: &Tensor<T>, d_features: &Tensor<T>) -> Result<()> {
+        let d_logits = self.scaled_d_logits(features.rows_len())?;
+        self.linear.backward_parameters(features, &d_logits)?;
+        self.linear.backward_input(&d_logits, d_features)
+    }
+
+    /// The gradient of the features alone, times the loss scale.
+    pub(super) fn backward_scaled_input(&self, d_features: &Tensor<T>) -> Result<()> {
+        self.linear.backward_input(&self.scaled_d_logits(d_features.rows_len())?, d_features)
+    }
+
+    fn scaled_d_logits(&self, n: usize) -> Result<Tensor<T>> {
+        self.staging.store_by(&self.d_logits(n)?, self.parameters.loss_scale())
     }
 }

@@ -27,16 +27,15 @@ impl<T: Element> Conv2d<T> {
         Ok(Self { stem: StemFilter::new(device, spec)?, ..self })
     }
 
+    /// As the last forward had it.
+    fn filter(&self) -> &Tensor<T> {
+        self.stem.as_ref().map_or(&self.filter.working, StemFilter::repeated)
+    }
+
     pub(super) fn forward(&self, x: &Tensor<T>, y: &Tensor<T>) -> Result<()> {
-        let filter = match &self.stem {
-            // Some hundred numbers: renewed for every pass, they are never those of an earlier step.
-            Some(stem) => {
-                stem.renew(&self.filter.working)?;
-                stem.repeated()
-            }
-            None => &self.filter.working,
-        };
-        ops::conv_fprop(x, filter, self.stride, self.pad, ops::Epilogue::default(), y)
+        // Some hundred numbers: renewed for every pass, they are never those of an earlier step.
+        self.stem.as_ref().map_or(Ok(()), |stem| stem.renew(&self.filter.working))?;
+        ops::conv_fprop(x, self.filter(), self.stride, self.pad, ops::Epilogue::default(), y)
     }
 
     /// Gradient of the filters, added to what earlier passes of the step left.
@@ -49,6 +48,6 @@ impl<T: Element> Conv2d<T> {
 
     /// Gradient of the input, plus `residual` where another branch contributes.
     pub(super) fn backward_input(&self, dy: &Tensor<T>, residual: Option<&Tensor<T>>, dx: &Tensor<T>) -> Result<()> {
-        ops::conv_dgrad(dy, &self.filter.working, self.stride, self.pad, residual, None, dx)
+        ops::conv_dgrad(dy, self.filter(), self.stride, self.pad, residual, None, dx)
     }
 }

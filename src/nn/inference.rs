@@ -5,9 +5,9 @@
 //! the normalisation as a layer of its own; so does [`Inference::unfolded`], to show that both are one function. In either form images do not
 //! influence each other. Call [`Inference::copy_from`] after every change of the parameters.
 
+use super::backbone::Backbone;
 use super::batch_norm::EPSILON;
 use super::image_input::ImageInput;
-use super::network::Network;
 use super::resnet::{Block, ConvBn};
 use super::scratch::Scratch;
 use super::staging::RowScaled;
@@ -240,8 +240,8 @@ impl<T: Element> Inference<T> {
     }
 
     /// Takes over the network's current parameters and running statistics.
-    pub fn copy_from(&self, network: &Network<T>) -> Result<()> {
-        let encoder = network.encoder();
+    pub fn copy_from(&self, network: &impl AsRef<Backbone<T>>) -> Result<()> {
+        let encoder = network.as_ref().encoder();
         self.stem.copy_from(&encoder.stem)?;
         self.blocks.iter().zip(&encoder.blocks).try_for_each(|(to, from)| to.copy_from(from))
     }

@@ -1,11 +1,13 @@
 //! The networks: layers with `forward` and `backward` written out, over buffers allocated once.
 //!
-//! [`Topology`] says what a network consists of; [`Network`] is its training form (batch statistics, parameter gradients) and
-//! [`Inference`] its inference form (running statistics, in general folded into the convolutions; only the images have a gradient): the form
-//! attacks run on, with a copy of the network's [`Parameters`].
+//! [`Topology`] says what a network consists of. [`Backbone`] is its training form (batch statistics, parameter gradients), with a projector on it
+//! [`Network`], and with a linear head [`ClassifierNetwork`]. [`Inference`] is its inference form (running statistics, in general folded into the
+//! convolutions; only the images have a gradient): the form attacks run on, with a copy of the network's [`Parameters`].
 
+mod backbone;
 pub(crate) mod batch_norm;
 mod classifier;
+mod classifier_network;
 mod conv;
 mod image_input;
 mod inference;
@@ -21,13 +23,15 @@ mod statistics;
 mod stem_filter;
 mod topology;
 
+pub use backbone::{Backbone, Encoder, MODEL};
 pub use batch_norm::BatchNorm;
 pub use classifier::{Classifier, LINEAR};
+pub use classifier_network::ClassifierNetwork;
 pub use conv::Conv2d;
 pub use inference::Inference;
 pub use init::initialize;
 pub use linear::Linear;
-pub use network::{Encoder, MODEL, Network, PROJECTOR};
+pub use network::{Network, PROJECTOR};
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use projector::Projector;
 pub use staging::{RowScaled, Staging};

@@ -40,7 +40,8 @@ pub struct Parameter<T: Element> {
     pub gradient: Tensor<T::Real>,
 }
 
-/// The arena.
+/// The arena. A clone is another handle on the same memory.
+#[derive(Clone)]
 pub struct Parameters<T: Element> {
     specs: Vec<ParameterSpec>,
     table: ChunkTable,

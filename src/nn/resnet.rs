@@ -112,8 +112,12 @@ impl<T: Element> Block<T> {
         last.forward(&h, Some(&residual), true)
     }
 
-    /// `dy` (in `BLOCK_GRADIENT`) → dx (also in `BLOCK_GRADIENT`), adding the parameters' gradients.
-    fn backward(&self, x: &Tensor<T>, dy: &Tensor<T>, scratch: &Scratch<T>) -> Result<Tensor<T>> {
+    /// `dy` (in `BLOCK_GRADIENT`) → dx (also in `BLOCK_GRADIENT`), adding the parameters' gradients; those of filters only where `filters` are wanted.
+    fn backward(&self, x: &Tensor<T>, dy: &Tensor<T>, filters: bool, scratch: &Scratch<T>) -> Result<Tensor<T>> {
+        let backward_filter = |unit: &ConvBn<T>, x: &Tensor<T>, d_conv: &Tensor<T>| match filters {
+            true => unit.conv.backward_filter(x, d_conv),
+            false => Ok(()),
+        };
         let n = x.rows_len();
         let (first, last) = (&self.units[0], self.units.len() - 1);
         let mut shortcut_gradient = scratch.get(SHORTCUT_GRADIENT, dy.shape())?;
@@ -123,18 +127,18 @@ impl<T: Element> Block<T> {
             unit.backward_bn(&d_out, true, (index == last).then_some(&shortcut_gradient), &d_conv)?;
             if index > 0 {
                 let h = self.units[index - 1].output(n)?;
-                unit.conv.backward_filter(&h, &d_conv)?;
+                backward_filter(unit, &h, &d_conv)?;
                 d_out = scratch.get(INNER_GRADIENT, h.shape())?;
                 unit.conv.backward_input(&d_conv, None, &d_out)?;
             } else {
-                unit.conv.backward_filter(x, &d_conv)?;
+                backward_filter(unit, x, &d_conv)?;
             }
         }
         if let Some(projection) = &self.shortcut {
             // The inner gradient's buffer is free by now; the shortcut's own is reused once batch normalisation has read it.
             let d_conv = scratch.get(INNER_GRADIENT, projection.output_shape(n))?;
             projection.backward_bn(&shortcut_gradient, false, None, &d_conv)?;
-            projection.conv.backward_filter(x, &d_conv)?;
+            backward_filter(projection, x, &d_conv)?;
             shortcut_gradient = scratch.get(SHORTCUT_GRADIENT, projection.input_shape(n))?;
             projection.conv.backward_input(&d_conv, None, &shortcut_gradient)?;
         }
@@ -163,7 +167,29 @@ pub struct Encoder<T: Element> {
 impl<T: Element> Encoder<T> {
     /// Allocates every buffer for batches of up to `max_batch` images. Parameters are looked up behind `prefix`.
     pub fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, topology: &Topology, max_batch: usize) -> Result<Self> {
-        let statistics = RunningStatistics::new::<T>(device, topology)?;
+        Self::over(device, parameters, RunningStatistics::new::<T>(device, topology)?, prefix, topology, max_batch)
+    }
+
+    /// Other activations over the same parameters and running statistics.
+    pub(super) fn twin(
+        &self,
+        device: &Device,
+        parameters: &Parameters<T>,
+        prefix: &str,
+        topology: &Topology,
+        max_batch: usize,
+    ) -> Result<Self> {
+        Self::over(device, parameters, self.statistics.clone(), prefix, topology, max_batch)
+    }
+
+    fn over(
+        device: &Device,
+        parameters: &Parameters<T>,
+        statistics: RunningStatistics<T::Real>,
+        prefix: &str,
+        topology: &Topology,
+        max_batch: usize,
+    ) -> Result<Self> {
         let plan = Plan { device, parameters, statistics: &statistics, prefix, max_batch };
         Ok(Self {
             stem: ConvBn::stem(&plan, &topology.stem)?,
@@ -172,6 +198,13 @@ impl<T: Element> Encoder<T> {
             scratch: Scratch::new(device, max_batch * topology.largest_activation())?,
             statistics,
         })
+    }
+
+    /// From now on every batch normalisation is by the running statistics, which stay as they are.
+    pub(super) fn freeze_statistics(&mut self) {
+        self.stem.bn.freeze();
+        let units = self.blocks.iter_mut().flat_map(|block| block.units.iter_mut().chain(&mut block.shortcut));
+        units.for_each(|unit| unit.bn.freeze());
     }
 
     /// Features `[n, features]` of the images as the stem reads them (`[n, 32, 32, 3]`; in a 16-bit type [`ops::stem_images`]), with batch statistics;
@@ -193,16 +226,29 @@ impl<T: Element> Encoder<T> {
 
     /// Adds the gradients of all parameters, for the images of the last forward.
     pub fn backward(&self, images: &Tensor<T>, d_features: &Tensor<T>) -> Result<()> {
-        let n = images.rows_len();
+        let d_conv = self.backward_to_stem(d_features, true)?;
+        self.stem.conv.backward_filter(images, &d_conv)
+    }
+
+    /// The gradient of the images of the last forward, as the stem read them, through the batch statistics. What it leaves in the parameters' gradients is of
+    /// no use.
+    pub(super) fn backward_images(&self, d_features: &Tensor<T>, d_images: &Tensor<T>) -> Result<()> {
+        let d_conv = self.backward_to_stem(d_features, false)?;
+        self.stem.conv.backward_input(&d_conv, None, d_images)
+    }
+
+    /// The gradient of the stem's convolution.
+    fn backward_to_stem(&self, d_features: &Tensor<T>, filters: bool) -> Result<Tensor<T>> {
+        let n = d_features.rows_len();
         let outputs = self.block_outputs(n)?;
         let mut gradient = self.scratch.get(BLOCK_GRADIENT, outputs[self.blocks.len()].shape())?;
         ops::average_pool_backward(d_features, None, &gradient)?;
         for (block, input) in self.blocks.iter().zip(&outputs).rev() {
-            gradient = block.backward(input, &gradient, &self.scratch)?;
+            gradient = block.backward(input, &gradient, filters, &self.scratch)?;
         }
         let d_conv = self.scratch.get(CONV_GRADIENT, self.stem.output_shape(n))?;
         self.stem.backward_bn(&gradient, true, None, &d_conv)?;
-        self.stem.conv.backward_filter(images, &d_conv)
+        Ok(d_conv)
     }
 
     /// The stem's output and each block's.

@@ -11,7 +11,8 @@ use crate::{Device, Error, Result, Tensor};
 /// Where each tensor begins: multiples of this many elements, 16 bytes in any type, as kernels want it.
 const ALIGNMENT: usize = 4;
 
-/// Means and variances, and in a 16-bit type what they were when the step began.
+/// Means and variances, and in a 16-bit type what they were when the step began. A clone is another handle on the same memory.
+#[derive(Clone)]
 pub(super) struct RunningStatistics<R: Real> {
     values: Tensor<R>,
     before: Option<Tensor<R>>,

@@ -185,6 +185,34 @@ pub fn bn_backward<T: Element>(
     like_or_none(OP, "mask", mask, x)?;
     like_or_none(OP, "d_residual", d_residual, x)?;
 
+    bn_parameter_gradients(dy, x, mask, saved, d_gamma, d_beta)?;
+    launch::bn_backward_apply(
+        Work::RowsChannels(rows, channels),
+        dy,
+        x,
+        mask,
+        parameters.gamma,
+        &saved.mean,
+        &saved.inv_std,
+        &saved.sum_g,
+        &saved.sum_gx,
+        dx,
+        d_residual,
+        rows as i64,
+        channels as i32,
+    )
+}
+
+/// The part of [`bn_backward`] that concerns the parameters: adds to their gradients, and leaves this pass's in `saved`.
+fn bn_parameter_gradients<T: Element>(
+    dy: &Tensor<T>,
+    x: &Tensor<T>,
+    mask: Option<&Tensor<T>>,
+    saved: &BnSaved<T::Real>,
+    d_gamma: &Tensor<T::Real>,
+    d_beta: &Tensor<T::Real>,
+) -> Result<()> {
+    let (rows, channels) = rows_channels("bn_backward", x)?;
     let (chunks, [sums, products]) = (Chunks::of(rows, channels), &saved.partials);
     launch::bn_backward_partial(
         Work::ItemsChannels(chunks.count, channels, chunks.size),
@@ -210,22 +238,41 @@ pub fn bn_backward<T: Element>(
         d_beta,
         chunks.count as i64,
         channels as i32,
-    )?;
-    launch::bn_backward_apply(
-        Work::RowsChannels(rows, channels),
-        dy,
-        x,
-        mask,
-        parameters.gamma,
-        &saved.mean,
-        &saved.inv_std,
-        &saved.sum_g,
-        &saved.sum_gx,
-        dx,
-        d_residual,
-        rows as i64,
-        channels as i32,
     )
+}
+
+/// Puts running statistics in the place of a batch's: [`bn_apply`] then normalises by them, whatever the batch.
+pub fn bn_keep_running<R: Real>(running: BnRunning<R>, eps: f64, saved: &BnSaved<R>) -> Result<()> {
+    const OP: &str = "bn_keep_running";
+    let channels = saved.mean.len();
+    check_running(OP, channels, running)?;
+    saved.mean.copy_from(running.mean)?;
+    launch::bn_inverse_std(Work::Items(channels, 1), running.var, &saved.inv_std, channels as i64, Real::from_f64(eps))
+}
+
+/// The gradient of [`bn_apply`] ∘ [`bn_keep_running`]: as [`bn_backward`], but that no gradient flows through the statistics, dx = γ·`inv_std`·g.
+#[allow(clippy::too_many_arguments)]
+pub fn bn_kept_backward<T: Element>(
+    dy: &Tensor<T>,
+    x: &Tensor<T>,
+    mask: Option<&Tensor<T>>,
+    parameters: BnParameters<T::Real>,
+    running: BnRunning<T::Real>,
+    eps: f64,
+    saved: &BnSaved<T::Real>,
+    d_gamma: &Tensor<T::Real>,
+    d_beta: &Tensor<T::Real>,
+    dx: &Tensor<T>,
+    d_residual: Option<&Tensor<T>>,
+) -> Result<()> {
+    const OP: &str = "bn_kept_backward";
+    let (rows, channels) = rows_channels(OP, x)?;
+    check_channels(OP, channels, &[("d_gamma", d_gamma), ("d_beta", d_beta)])?;
+    saved.check(OP, rows, channels)?;
+    same_shape(OP, &[("x", x), ("dy", dy)])?;
+    like_or_none(OP, "mask", mask, x)?;
+    bn_parameter_gradients(dy, x, mask, saved, d_gamma, d_beta)?;
+    bn_eval_backward(dy, mask, parameters, running, eps, dx, d_residual)
 }
 
 /// y = γ·(x − mean)/√(var + eps) + β (+ `residual`), rectified if `relu`, by running statistics (evaluation).

@@ -17,7 +17,8 @@ const INTERVAL: i64 = 2000;
 const LOWEST: f64 = 1.0;
 const HIGHEST: f64 = 16_777_216.0;
 
-/// The loss scale of a set of parameters, in device memory.
+/// The loss scale of a set of parameters, in device memory. A clone is the same one.
+#[derive(Clone)]
 pub struct LossScale<R> {
     /// `[2]`: the scale of the step that begins, and the inverse of that which the gradients at hand carry.
     pub(super) factors: Tensor<R>,

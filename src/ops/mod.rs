@@ -13,6 +13,7 @@ mod clock;
 mod conv;
 mod conv_direct;
 mod cross_entropy;
+mod embedding_distance;
 mod filter;
 mod image;
 mod kl_divergence;
@@ -34,19 +35,22 @@ mod rows;
 mod scale;
 mod stem;
 mod stem_pgd;
+mod sup_con;
 mod transform;
 
 pub use activation::{activation_backward, bias_activation, bias_gradient};
 pub use augment::augment;
 pub use ball::{L1_STEP_SUPPORT, pgd_l1_step, pgd_l2_step, random_start_l1, random_start_l2};
 pub use batch_norm::{
-    BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_statistics,
+    BnParameters, BnRunning, BnSaved, bn_apply, bn_backward, bn_eval, bn_eval_backward, bn_fold, bn_keep_running,
+    bn_kept_backward, bn_statistics,
 };
 pub use cast::{cast_from_real, cast_to_real, copy};
 pub use clock::record_step;
 pub use conv::{ConvShape, Epilogue, conv_dgrad, conv_fprop, conv_wgrad};
 pub use conv_direct::{conv_direct_dgrad, conv_direct_fprop, conv_direct_wgrad};
 pub use cross_entropy::cross_entropy;
+pub use embedding_distance::{Distance, embedding_distance};
 pub use filter::{FilterForms, Filters, GradientTail, add_filter_gradient, turn_filter};
 pub use image::{gather_labels, gather_rows, unit_range};
 pub use kl_divergence::kl_divergence;
@@ -65,4 +69,5 @@ pub use restart::{Outcome, keep_worse};
 pub use scale::{scale_by_loss_scale, scale_rows};
 pub use stem::{STEM_CHANNELS, stem_filters, stem_filters_backward, stem_images, stem_images_backward};
 pub use stem_pgd::{StemStep, stem_pgd_step};
+pub use sup_con::sup_con;
 pub use transform::{transform_views, transform_views_backward};

@@ -5,9 +5,9 @@ use crate::device::launch::{self, Work};
 use crate::element::Real;
 use crate::{Device, Error, Result, Tensor};
 
-/// As in `kernels/nt_xent.cu`.
-const QUERIES: usize = 8;
-const THREADS: usize = 128;
+/// As in `kernels/include/attend.cuh`.
+pub(super) const QUERIES: usize = 8;
+pub(super) const THREADS: usize = 128;
 const MOST_VIEWS: usize = 16;
 const MOST_DIMENSIONS: usize = 256;
 /// exp(1/0.02) = e⁵⁰ keeps sums over any batch within the range of `f32`.

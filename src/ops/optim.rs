@@ -22,6 +22,7 @@ pub(super) const THREADS: usize = 128;
 
 /// Where each parameter tensor lies in an arena, and how reductions over tensors are cut into items: up to 16 consecutive chunks of
 /// one tensor each. Depends on the tensors' lengths only. A tensor without elements has one item without chunks.
+#[derive(Clone)]
 pub struct ChunkTable {
     /// The first chunk of each item, and the number of chunks, `[items + 1]`.
     pub item_chunks: Tensor<i32>,

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes from epoch to epoch; the recipe's `[schedule]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Schedule {
     /// The base rate throughout.
@@ -24,6 +24,13 @@ pub enum Schedule {
         #[serde(default)]
         chained: bool,
     },
+    /// The base rate, times `decay` from each milestone on.
+    MultiStep {
+        /// Epochs, ascending, before which the rate changes.
+        milestones: Vec<u32>,
+        /// The factor at each.
+        decay: f64,
+    },
 }
 
 impl Schedule {
@@ -35,6 +42,10 @@ impl Schedule {
     pub fn learning_rate(&self, base: f64, epoch: u32, epochs: u32) -> f64 {
         match *self {
             Self::Constant => base,
+            Self::MultiStep { ref milestones, decay } => {
+                let passed = milestones.iter().filter(|&&milestone| epoch >= milestone).count();
+                base * decay.powi(passed as i32)
+            }
             Self::WarmupCosine { warmup_epochs, warmup_multiplier, .. } if epoch < warmup_epochs => {
                 base * (1.0 + (warmup_multiplier - 1.0) * f64::from(epoch + 1) / f64::from(warmup_epochs))
             }
@@ -86,6 +97,13 @@ mod tests {
                 assert!((got / rate - 1.0).abs() < 1e-11, "T = {length}, t = {t}: {got} is not {rate}");
             }
         }
+    }
+
+    #[test]
+    fn milestones_are_passed_one_by_one() {
+        let schedule = Schedule::MultiStep { milestones: vec![30, 50], decay: 0.5 };
+        let rates = [0, 29, 30, 49, 50, 1000].map(|epoch| schedule.learning_rate(0.25, epoch, 60));
+        assert_eq!(rates, [0.25, 0.25, 0.125, 0.125, 0.0625, 0.0625]);
     }
 
     #[test]

@@ -90,6 +90,11 @@ impl<R: Real> EpochBuffers<R> {
         ops::augment(&self.images, &self.permutation, &self.augmentations, &self.clock, batch_size, count, views)
     }
 
+    /// Writes the labels of this step's images, out of those of all images, to `labels` (`[batch]`).
+    pub fn gather_labels(&self, all: &Tensor<i32>, labels: &Tensor<i32>) -> Result<()> {
+        ops::gather_labels(all, &self.permutation, &self.clock, labels)
+    }
+
     /// Ends a step: notes `values` and moves the counters on.
     pub fn record(&self, values: &Tensor<R>) -> Result<()> {
         ops::record_step(values, &self.log, &self.clock)

@@ -99,9 +99,28 @@ pub fn fit_head<T: Element>(
     labels: &[u8],
     head: &Classifier<T>,
     seed: u64,
-    mut progress: impl FnMut(usize, f64) -> Result<()>,
+    progress: impl FnMut(usize, f64) -> Result<()>,
 ) -> Result<Fit> {
     let [n, width] = features.dims_of(LINEAR)?;
+    let x = Tensor::<T>::zeros(device, [(settings.batch_size as usize).min(n), width])?;
+    let gather = |_: &Tensor<i32>, permutation: &Tensor<i32>, clock: &Tensor<i64>| {
+        ops::gather_rows(features, permutation, clock, &x)?;
+        Ok(x.clone())
+    };
+    fit_on(device, settings, labels, head, seed, gather, progress)
+}
+
+/// Trains `head` by SGD on what `features` has of a step's images, given their labels (`[batch]`), the order of all images (`[n]`) and the step counter.
+pub(super) fn fit_on<T: Element>(
+    device: &Device,
+    settings: &LinearEval,
+    labels: &[u8],
+    head: &Classifier<T>,
+    seed: u64,
+    features: impl Fn(&Tensor<i32>, &Tensor<i32>, &Tensor<i64>) -> Result<Tensor<T>>,
+    mut progress: impl FnMut(usize, f64) -> Result<()>,
+) -> Result<Fit> {
+    let n = labels.len();
     let batch = (settings.batch_size as usize).min(n);
     let steps = n / batch;
     let labels: Vec<i32> = labels.iter().map(|&label| i32::from(label)).collect();
@@ -117,7 +136,7 @@ pub fn fit_head<T: Element>(
     )?;
     let (clock, permutation) = (Tensor::<i64>::zeros(device, [2])?, Tensor::<i32>::zeros(device, [n])?);
     let rates = Tensor::<T::Real>::zeros(device, [steps])?;
-    let (x, y) = (Tensor::<T>::zeros(device, [batch, width])?, Tensor::<i32>::zeros(device, [batch])?);
+    let y = Tensor::<i32>::zeros(device, [batch])?;
     let reals = |shape: [usize; 1]| Tensor::<T::Real>::zeros(device, shape);
     let (row_loss, correct) = (reals([batch])?, reals([batch])?);
     // Of a step: its loss, and how many of its images are right.
@@ -135,8 +154,8 @@ pub fn fit_head<T: Element>(
         clock.write(&[0, i64::from(epoch) * steps as i64])?;
         for _ in 0..steps {
             graph.run(|| {
-                ops::gather_rows(features, &permutation, &clock, &x)?;
                 ops::gather_labels(&labels, &permutation, &clock, &y)?;
+                let x = features(&y, &permutation, &clock)?;
                 let logits = head.forward(&x)?;
                 head.parameters().clear_gradients()?;
                 ops::cross_entropy(&logits, &y, batch, 1.0, Some(&head.d_logits(batch)?), &row_loss, Some(&correct), &loss)?;

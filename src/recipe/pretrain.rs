@@ -1,16 +1,19 @@
-//! Pretraining without labels: RoCL (Algorithm 1 of the paper), and SimCLR as its counterpart without an adversary.
+//! Pretraining: RoCL (Algorithm 1 of the paper), SimCLR as its counterpart without an adversary, and supervised contrastive learning as that with labels.
 
 use super::attacked::Attacked;
 use super::epoch::EpochBuffers;
-use super::settings::{Method, Recipe, View};
+use super::labels::Labels;
+use super::settings::{AttackLoss, Loss, Method, Recipe, View};
+use super::training_run::{Means, TrainingRun};
 use crate::attack::{Attack, Pgd, RandomStart};
 use crate::data::Dataset;
 use crate::device::ranges::Range;
 use crate::element::{Element, Real};
-use crate::loss::{EmbeddingLoss, NtXent};
-use crate::nn::Network;
-use crate::ops::{Norm, PgdStep};
+use crate::loss::{EmbeddingDistance, EmbeddingLoss, NtXent, SupCon};
+use crate::nn::{Backbone, Network};
+use crate::ops::{Distance, Norm, PgdStep};
 use crate::optim::Optimizer;
+use crate::run::checkpoint::Kind;
 use crate::{Device, Error, Result, Tensor};
 use std::ffi::CStr;
 
@@ -28,6 +31,8 @@ pub struct Pretraining<T: Element> {
     d_embeddings: Tensor<T::Real>,
     /// The losses of a step: main, regulariser, attack.
     losses: Tensor<T::Real>,
+    /// Of the step's images, where the loss wants them.
+    labels: Option<Labels>,
 }
 
 /// The attack and what it runs on.
@@ -63,9 +68,16 @@ impl<R: Real> Ingredients<R> {
         let start =
             settings.random_start.then(|| RandomStart { seed: recipe.train.seed, stream: ATTACK_STREAM, clock: clock.clone() });
         let step = PgdStep::new(Norm::Linf, settings.step_size.value(), settings.epsilon.value());
+        let distance =
+            |distance| -> Result<Box<dyn EmbeddingLoss<R>>> { Ok(Box::new(EmbeddingDistance::new(device, batch, distance)?)) };
         Ok(Self {
             loss: nt_xent(3 * batch, 1)?,
-            attack_loss: nt_xent(2 * batch, groups)?,
+            attack_loss: match settings.loss {
+                AttackLoss::Similarity => nt_xent(2 * batch, groups)?,
+                AttackLoss::Mse => distance(Distance::Mse)?,
+                AttackLoss::L1 => distance(Distance::L1)?,
+                AttackLoss::Cosine => distance(Distance::Cosine)?,
+            },
             regularizer: nt_xent(2 * batch, groups)?,
             attack: Box::new(Pgd::new(device, batch, step, settings.steps as usize, start)?),
         })
@@ -89,7 +101,17 @@ const ATTACK_STREAM: u32 = 1;
 impl<T: Element> Pretraining<T> {
     /// Allocates the run and draws the initial parameters.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        Self::with(device, recipe, data, |clock| Ingredients::new(device, recipe, clock))
+        let labels = (recipe.train.method == Method::Scl)
+            .then(|| Labels::new(device, data, recipe.train.batch_size as usize))
+            .transpose()?;
+        let run = Self::with(device, recipe, data, |clock| {
+            let ingredients = Ingredients::new(device, recipe, clock)?;
+            let Some(labels) = &labels else { return Ok(ingredients) };
+            let (Loss { temperature, detach_keys, .. }, rows) = (&recipe.loss, 2 * labels.of_step().len());
+            let loss = Box::new(SupCon::new(device, rows, labels.of_step(), *temperature, *detach_keys)?);
+            Ok(Ingredients { loss, ..ingredients })
+        })?;
+        Ok(Self { labels, ..run })
     }
 
     /// Like [`Pretraining::new`], with losses or an attack of your own. `ingredients` is given the run's step counter.
@@ -108,7 +130,13 @@ impl<T: Element> Pretraining<T> {
         let network = Network::new(device, &topology, hidden, projection, rows, recipe.train.seed)?;
         let Ingredients { loss, attack_loss, regularizer, attack } = ingredients(epoch.clock())?;
         let adversary = match recipe.train.method {
-            Method::Simclr => None,
+            Method::Simclr | Method::Scl => None,
+            method @ (Method::Ce | Method::At | Method::Trades | Method::AtSs) => {
+                let method = method.name();
+                return Err(Error::Usage(format!(
+                    "train.method = \"{method}\" trains a classifier; choose rocl, simclr or scl here, or use `rocl train`"
+                )));
+            }
             Method::Rocl => Some(Adversary {
                 model: Attacked::new(device, recipe, &network)?,
                 attack,
@@ -129,6 +157,7 @@ impl<T: Element> Pretraining<T> {
             images: Tensor::zeros(device, [rows, 32, 32, 3])?,
             d_embeddings: Tensor::zeros(device, [rows, projection])?,
             losses: Tensor::zeros(device, [3])?,
+            labels: None,
             network,
             recipe: recipe.clone(),
         })
@@ -148,10 +177,11 @@ impl<T: Element> Pretraining<T> {
         self.update()
     }
 
-    /// x₁, x₂ ← two independent augmentations of the step's images.
+    /// x₁, x₂ ← two independent augmentations of the step's images; where labels are learnt from, theirs too.
     pub fn draw_views(&self) -> Result<()> {
         let _range = self.range(c"augment");
-        self.epoch.augment(&self.images.rows(0..2 * self.batch)?)
+        self.epoch.augment(&self.images.rows(0..2 * self.batch)?)?;
+        self.labels.as_ref().map_or(Ok(()), |labels| labels.draw(&self.epoch))
     }
 
     /// x_adv ← a version of x₁ within the ε-ball that the model as it is (with running statistics) embeds away from its target view.
@@ -179,7 +209,7 @@ impl<T: Element> Pretraining<T> {
         self.pass(&pair, 2, 1.0 / self.recipe.loss.lambda, &*adversary.regularizer, 1)
     }
 
-    /// The main loss, NT-Xent of all views: forward and backward.
+    /// The main loss, NT-Xent of all views (or its form for labels): forward and backward.
     pub fn contrast(&self) -> Result<()> {
         let _range = self.range(c"main");
         self.pass(&self.images, self.images.rows_len() / self.batch, 1.0, &*self.loss, 0)
@@ -204,7 +234,9 @@ impl<T: Element> Pretraining<T> {
     }
 
     fn adversary(&self) -> Result<&Adversary<T>> {
-        self.adversary.as_ref().ok_or_else(|| Error::Usage("SimCLR has no adversary; choose train.method = \"rocl\"".to_owned()))
+        self.adversary
+            .as_ref()
+            .ok_or_else(|| Error::Usage("only RoCL has an adversary; choose train.method = \"rocl\"".to_owned()))
     }
 
     /// Forward, loss and backward over `images`, adding gradients; the loss goes to `losses[slot]`.
@@ -228,19 +260,9 @@ impl<T: Element> Pretraining<T> {
         self.epoch.steps()
     }
 
-    /// Passes through the training network in a step, each of which moves the running statistics.
-    pub fn passes_per_step(&self) -> i64 {
-        if self.adversary.is_some() { 2 } else { 1 }
-    }
-
-    /// Draws and uploads an epoch: its images' order, their augmentations and the learning rate. `at` is its first step, 0 unless
-    /// a run resumes within the epoch.
+    /// Draws and uploads an epoch: see [`TrainingRun::begin_epoch`].
     pub fn begin_epoch(&self, epoch: u32, at: usize) -> Result<()> {
-        let recipe = &self.recipe;
-        if let (0, Some(scale)) = (at, self.network.parameters().loss_scale()) {
-            scale.begin_epoch()?;
-        }
-        self.epoch.begin(recipe.train.seed, epoch, at, &recipe.augment, recipe.learning_rate(epoch))
+        TrainingRun::begin_epoch(self, epoch, at)
     }
 
     /// The losses of the first `steps` steps of the epoch, `[steps, 3]`: main, regulariser, attack.
@@ -250,9 +272,7 @@ impl<T: Element> Pretraining<T> {
 
     /// The mean losses over the first `steps` steps of the epoch, after everything launched has finished.
     pub fn losses(&self, steps: usize) -> Result<Losses> {
-        let noted = self.noted(steps)?.to_vec()?;
-        let mean = |slot: usize| noted.iter().skip(slot).step_by(3).map(|l| l.to_f64()).sum::<f64>() / steps.max(1) as f64;
-        Ok(Losses { main: mean(0), regularizer: mean(1), attack: mean(2) })
+        self.means(steps)
     }
 
     /// The model.
@@ -278,6 +298,51 @@ impl<T: Element> Pretraining<T> {
     /// The images of the last step: x₁ | x₂ | x_adv, `[passes · batch, 32, 32, 3]`.
     pub fn images(&self) -> &Tensor<T::Real> {
         &self.images
+    }
+}
+
+impl<T: Element> TrainingRun<T> for Pretraining<T> {
+    type Means = Losses;
+    const KIND: Kind = Kind::Pretrain;
+
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn step(&self) -> Result<()> {
+        self.step()
+    }
+
+    fn epoch(&self) -> &EpochBuffers<T::Real> {
+        &self.epoch
+    }
+
+    fn backbone(&self) -> &Backbone<T> {
+        self.network.as_ref()
+    }
+
+    fn optimizer(&self) -> &Optimizer<T::Real> {
+        &self.optimizer
+    }
+
+    fn passes_per_step(&self) -> i64 {
+        if self.adversary.is_some() { 2 } else { 1 }
+    }
+}
+
+impl Means for Losses {
+    const NOTED: usize = 3;
+
+    fn new(means: &[f64]) -> Self {
+        Self { main: means[0], regularizer: means[1], attack: means[2] }
+    }
+
+    fn shown(&self) -> f64 {
+        self.main
+    }
+
+    fn objective(&self) -> f64 {
+        self.main + self.regularizer
     }
 }
 

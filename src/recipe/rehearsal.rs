@@ -5,9 +5,12 @@
 use super::demo::{METHODS, judge, with_method};
 use super::linear_eval::fit_head;
 use super::pretrain::Pretraining;
+use super::robust_linear_eval::fit_robust_head;
 use super::saved::saving_bytes;
 use super::settings::{Evaluate, LinearEval, NamedAttack, Recipe};
+use super::supervised::Supervised;
 use super::trained::Encoder;
+use super::training_run::TrainingRun;
 use super::transfer_matrix::Participant;
 use crate::data::Dataset;
 use crate::device::Needs;
@@ -30,6 +33,21 @@ pub fn pretraining<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset)
     })
 }
 
+/// Of [`Training`](super::training::Training) with labels, `held_bytes` of an encoder's checkpoint being at hand.
+///
+/// # Errors
+/// Those of building the run.
+pub fn supervised<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset, held_bytes: usize) -> Result<Needs> {
+    device.needs(|dry| {
+        let images = held(dry, data.images.len())?;
+        let _checkpoint = held(dry, held_bytes)?;
+        let run = Supervised::<T>::new(dry, recipe, data)?;
+        drop(images);
+        run.step()?;
+        held(dry, saving_bytes(run.network(), run.optimizer())).map(drop)
+    })
+}
+
 /// Of loading an encoder and fitting a linear head on it.
 ///
 /// # Errors
@@ -42,6 +60,25 @@ pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Ch
         let settings = one_epoch(&recipe.linear_eval);
         let head = encoder.new_head(data.classes.len(), settings.batch_size as usize, 0)?;
         fit_head(dry, &settings, &features, &data.labels, &head, 0, |_, _| Ok(())).map(drop)
+    })
+}
+
+/// Of loading an encoder and fitting a linear head on adversarial images.
+///
+/// # Errors
+/// Those of the job.
+pub fn robust_linear_eval<T: Element>(
+    device: &Device,
+    recipe: &Recipe,
+    checkpoint: &Checkpoint,
+    data: &Dataset,
+) -> Result<Needs> {
+    device.needs(|dry| {
+        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
+        let encoder = Encoder::<T>::untrained(dry, recipe)?;
+        let settings = Recipe { linear_eval: one_epoch(&recipe.linear_eval), ..recipe.clone() };
+        let head = encoder.new_head(data.classes.len(), recipe.linear_eval.batch_size as usize, 0)?;
+        fit_robust_head(dry, &settings, &encoder, data, &head, 0, |_, _| Ok(())).map(drop)
     })
 }
 

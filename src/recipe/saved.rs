@@ -4,14 +4,15 @@
 //! name behind `optimizer/<what>/`. Everything is stored as f32, bit for bit.
 
 use crate::element::{Element, Real};
-use crate::nn::{Classifier, MODEL, Network, Parameters};
+use crate::nn::{Backbone, Classifier, LINEAR, MODEL, Parameters};
 use crate::ops::{LossScale, LossScaleState};
 use crate::optim::Optimizer;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Result, Tensor};
 
-/// Writes the network's parameters and running statistics.
-pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &Network<T>, steps: i64) -> Result<()> {
+/// Writes a network's parameters, those of what is on its encoder included, and running statistics.
+pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &impl AsRef<Backbone<T>>, steps: i64) -> Result<()> {
+    let network = network.as_ref();
     save_arena(checkpoint, network.parameters(), network.parameters().values(), "")?;
     for (name, tensor) in network.encoder().running_statistics() {
         checkpoint.put_f32(&format!("{MODEL}{name}"), tensor.dims(), &to_f32(&tensor.to_vec()?))?;
@@ -23,8 +24,14 @@ pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &Network<T
 }
 
 /// Reads what [`save_network`] wrote.
-pub fn load_network<T: Element>(checkpoint: &Checkpoint, network: &Network<T>) -> Result<()> {
-    load_arena(checkpoint, network.parameters(), network.parameters().values(), "")?;
+pub fn load_network<T: Element>(checkpoint: &Checkpoint, network: &impl AsRef<Backbone<T>>) -> Result<()> {
+    load_parts(checkpoint, network, &[""])
+}
+
+/// Reads the running statistics and, of the parameters, those whose names begin with one of `prefixes`; the others stay as they are.
+pub fn load_parts<T: Element>(checkpoint: &Checkpoint, network: &impl AsRef<Backbone<T>>, prefixes: &[&str]) -> Result<()> {
+    let network = network.as_ref();
+    load_some(checkpoint, network.parameters(), network.parameters().values(), "", prefixes)?;
     for (name, tensor) in network.encoder().running_statistics() {
         tensor.write(&from_f32(&checkpoint.finite(&format!("{MODEL}{name}"), tensor.dims())?))?;
     }
@@ -41,7 +48,8 @@ pub fn save_optimizer<T: Element>(
 }
 
 /// The program's own memory, in bytes, that saving both takes: what goes into the file, and two copies of the largest tensor on their way there.
-pub fn saving_bytes<T: Element>(network: &Network<T>, optimizer: &Optimizer<T::Real>) -> usize {
+pub fn saving_bytes<T: Element>(network: &impl AsRef<Backbone<T>>, optimizer: &Optimizer<T::Real>) -> usize {
+    let network = network.as_ref();
     let lens = || network.parameters().specs().iter().map(|spec| spec.dims.iter().product::<usize>());
     let statistics: usize = network.encoder().running_statistics().iter().map(|(_, tensor)| tensor.len()).sum();
     let file = size_of::<f32>() * (lens().sum::<usize>() * (1 + optimizer.state().len()) + statistics);
@@ -81,7 +89,7 @@ pub fn save_head<T: Element>(checkpoint: &mut Checkpoint, head: &Classifier<T>) 
 
 /// Reads what [`save_head`] wrote.
 pub fn load_head<T: Element>(checkpoint: &Checkpoint, head: &Classifier<T>) -> Result<()> {
-    load_arena(checkpoint, head.parameters(), head.parameters().values(), "")?;
+    load_some(checkpoint, head.parameters(), head.parameters().values(), "", &[LINEAR])?;
     head.parameters().refresh()
 }
 
@@ -105,7 +113,18 @@ fn load_arena<T: Element>(
     flat: &Tensor<T::Real>,
     prefix: &str,
 ) -> Result<()> {
-    for spec in parameters.specs() {
+    load_some(checkpoint, parameters, flat, prefix, &[""])
+}
+
+/// Of the parameters, those whose names begin with one of `wanted`.
+fn load_some<T: Element>(
+    checkpoint: &Checkpoint,
+    parameters: &Parameters<T>,
+    flat: &Tensor<T::Real>,
+    prefix: &str,
+    wanted: &[&str],
+) -> Result<()> {
+    for spec in parameters.specs().iter().filter(|spec| wanted.iter().any(|part| spec.name.starts_with(part))) {
         let (oihw, _) = to_oihw(&spec.dims, &[]);
         let values = checkpoint.finite(&format!("{prefix}{}", spec.name), &oihw)?;
         parameters.view(flat, &spec.name)?.write(&from_f32(&from_oihw(&spec.dims, values)))?;

@@ -1,18 +1,21 @@
-//! A pretraining run: epochs, the log, checkpoints, interruption and resumption.
+//! A training run: epochs, the log, checkpoints, interruption and resumption.
 
 use super::engines::{self, Tuning};
 use super::pretrain::{Ingredients, Losses, Pretraining};
 use super::saved;
 use super::settings::Recipe;
+use super::supervised::Supervised;
+use super::training_run::{Means, TrainingRun};
 use crate::data::Dataset;
 use crate::device::Graph;
 use crate::element::{Element, Real};
 use crate::ops::LossScaleState;
-use crate::run::checkpoint::{Checkpoint, Kind, Meta};
+use crate::run::checkpoint::{Checkpoint, Meta};
 use crate::run::interrupt;
 use crate::run::metrics::Metrics;
 use crate::run::progress::{Progress, clock};
 use crate::{Device, Error, Result, Tensor};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,9 +44,9 @@ pub struct RunOptions {
 
 /// What a finished run reports.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Outcome {
-    /// Losses of the last epoch.
-    pub losses: Losses,
+pub struct Outcome<M = Losses> {
+    /// Means of the last epoch.
+    pub losses: M,
     /// Optimiser steps of the whole run.
     pub steps: u64,
     /// Training images per second, over the part of the run done now.
@@ -54,9 +57,9 @@ pub struct Outcome {
 
 /// One line of the log.
 #[derive(serde::Serialize)]
-struct EpochRecord {
+struct EpochRecord<M> {
     #[serde(flatten)]
-    losses: Losses,
+    losses: M,
     learning_rate: f64,
     images_per_second: f64,
     /// In 16 bits: the scale at the epoch's end, and how many of its steps were skipped because gradients overflowed.
@@ -65,8 +68,8 @@ struct EpochRecord {
 }
 
 /// A run that is about to start, or to go on from a checkpoint.
-pub struct Training<T: Element> {
-    pretraining: Pretraining<T>,
+pub struct Training<T: Element, R: TrainingRun<T> = Pretraining<T>> {
+    run: R,
     /// A step's launches, the same every time.
     graph: Graph,
     data: String,
@@ -78,6 +81,7 @@ pub struct Training<T: Element> {
     /// Until the first step is done, in which all engines are measured.
     tuning: Option<Tuning>,
     device: Device,
+    element: PhantomData<T>,
 }
 
 /// What a checkpoint calls the data: their name and number, which a resumed run must have again.
@@ -120,22 +124,19 @@ pub fn check_resumable<T: Element>(device: &Device, recipe: &Recipe, data: &Data
 }
 
 impl<T: Element> Training<T> {
-    /// A new run.
+    /// A new run that pretrains.
     pub fn new(device: &Device, recipe: &Recipe, data: &Dataset) -> Result<Self> {
-        Self::with(device, recipe, data, |clock| Ingredients::new(device, recipe, clock))
+        Ok(Self::of(device, Pretraining::new(device, recipe, data)?, data))
     }
 
-    /// A new run with losses or an attack of your own; `ingredients` is given the run's step counter.
+    /// A new run that pretrains with losses or an attack of your own; `ingredients` is given the run's step counter.
     pub fn with(
         device: &Device,
         recipe: &Recipe,
         data: &Dataset,
         ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
     ) -> Result<Self> {
-        let pretraining = Pretraining::with(device, recipe, data, ingredients)?;
-        let graph = Graph::new(device);
-        let (data, device) = (data_name(data), device.clone());
-        Ok(Self { pretraining, graph, data, step: 0, drawn: None, remarks: Vec::new(), tuning: None, device })
+        Ok(Self::of(device, Pretraining::with(device, recipe, data, ingredients)?, data))
     }
 
     /// A run that goes on where `checkpoint` was saved: same parameters, same order of images, same engines, same bits.
@@ -143,7 +144,7 @@ impl<T: Element> Training<T> {
     /// # Errors
     /// Those of [`check_resumable`]; [`Error::File`] when the checkpoint is of another network.
     pub fn resume(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<Self> {
-        Self::resume_with(device, recipe, data, checkpoint, |clock| Ingredients::new(device, recipe, clock))
+        Self::resumed(device, recipe, data, checkpoint, || Pretraining::new(device, recipe, data))
     }
 
     /// As [`Training::resume`], for a run that was begun by [`Training::with`] and these `ingredients`: a checkpoint does not hold which they were.
@@ -157,26 +158,73 @@ impl<T: Element> Training<T> {
         checkpoint: &Checkpoint,
         ingredients: impl FnOnce(&Tensor<i64>) -> Result<Ingredients<T::Real>>,
     ) -> Result<Self> {
+        Self::resumed(device, recipe, data, checkpoint, || Pretraining::with(device, recipe, data, ingredients))
+    }
+
+    /// The model as it is.
+    pub fn pretraining(&self) -> &Pretraining<T> {
+        &self.run
+    }
+}
+
+impl<T: Element> Training<T, Supervised<T>> {
+    /// A new run that trains with labels: from scratch, or an `encoder` that was trained before.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the encoder is of another network.
+    pub fn supervised(device: &Device, recipe: &Recipe, data: &Dataset, encoder: Option<&Checkpoint>) -> Result<Self> {
+        let run = Supervised::new(device, recipe, data)?;
+        encoder.map_or(Ok(()), |encoder| run.start_from(encoder))?;
+        Ok(Self::of(device, run, data))
+    }
+
+    /// As [`Training::resume`], of a run that trains with labels.
+    ///
+    /// # Errors
+    /// Those of [`Training::resume`].
+    pub fn resume_supervised(device: &Device, recipe: &Recipe, data: &Dataset, checkpoint: &Checkpoint) -> Result<Self> {
+        Self::resumed(device, recipe, data, checkpoint, || Supervised::new(device, recipe, data))
+    }
+
+    /// What is trained, as it is.
+    pub fn classifier(&self) -> &Supervised<T> {
+        &self.run
+    }
+}
+
+impl<T: Element, R: TrainingRun<T>> Training<T, R> {
+    fn of(device: &Device, run: R, data: &Dataset) -> Self {
+        let (graph, data, device) = (Graph::new(device), data_name(data), device.clone());
+        Self { run, graph, data, step: 0, drawn: None, remarks: Vec::new(), tuning: None, device, element: PhantomData }
+    }
+
+    fn resumed(
+        device: &Device,
+        recipe: &Recipe,
+        data: &Dataset,
+        checkpoint: &Checkpoint,
+        build: impl FnOnce() -> Result<R>,
+    ) -> Result<Self> {
         check_resumable::<T>(device, recipe, data, checkpoint)?;
         // Before the first convolution is planned.
         let remarks = engines::replay(device, &checkpoint.meta).into_iter().collect();
-        let training = Self { step: checkpoint.meta.step, remarks, ..Self::with(device, recipe, data, ingredients)? };
-        let network = training.pretraining.network();
-        saved::load_network(checkpoint, network)?;
-        saved::load_optimizer(checkpoint, training.pretraining.optimizer(), network.parameters())?;
-        if let Some(scale) = network.parameters().loss_scale() {
+        let training = Self { step: checkpoint.meta.step, remarks, ..Self::of(device, build()?, data) };
+        let backbone = training.run.backbone();
+        saved::load_network(checkpoint, backbone)?;
+        saved::load_optimizer(checkpoint, training.run.optimizer(), backbone.parameters())?;
+        if let Some(scale) = backbone.parameters().loss_scale() {
             saved::load_loss_scale(checkpoint, scale)?;
         }
         let done = training.step_in_epoch();
-        let losses = checkpoint.f32(NOTED, &[done, 3])?;
+        let losses = checkpoint.f32(NOTED, &[done, R::Means::NOTED])?;
         let losses: Vec<T::Real> = losses.iter().map(|&l| T::Real::from_f64(f64::from(l))).collect();
-        training.pretraining.noted(done)?.write(&losses)?;
+        training.run.noted(done)?.write(&losses)?;
         Ok(training)
     }
 
     /// Whether all epochs are done.
     pub fn is_finished(&self) -> bool {
-        self.epoch() >= self.pretraining.recipe().train.epochs
+        self.epoch() >= self.run.recipe().train.epochs
     }
 
     /// Optimiser steps done.
@@ -195,27 +243,22 @@ impl<T: Element> Training<T> {
         self.tuning = (self.step == 0).then_some(tuning);
     }
 
-    /// The model as it is.
-    pub fn pretraining(&self) -> &Pretraining<T> {
-        &self.pretraining
-    }
-
     fn epoch(&self) -> u32 {
-        (self.step / self.pretraining.steps() as u64) as u32
+        (self.step / self.run.steps() as u64) as u32
     }
 
     fn step_in_epoch(&self) -> usize {
-        (self.step % self.pretraining.steps() as u64) as usize
+        (self.step % self.run.steps() as u64) as usize
     }
 
     /// One step of the run.
     pub fn advance(&mut self) -> Result<()> {
         let epoch = self.epoch();
         if self.drawn != Some(epoch) {
-            self.pretraining.begin_epoch(epoch, self.step_in_epoch())?;
+            self.run.begin_epoch(epoch, self.step_in_epoch())?;
             self.drawn = Some(epoch);
         }
-        self.graph.run(|| self.pretraining.step())?;
+        self.graph.run(|| self.run.step())?;
         self.step += 1;
         // Every step asks for the same convolutions, so that after the first there is nothing more to learn.
         self.remarks.extend(self.tuning.take().and_then(|tuning| tuning.keep(&self.device)));
@@ -227,9 +270,9 @@ impl<T: Element> Training<T> {
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a requested stop; [`Error::Numeric`] when a loss is no longer finite, in which case the last checkpoint stays.
-    pub fn run(&mut self, options: &RunOptions) -> Result<Outcome> {
-        let recipe = self.pretraining.recipe().clone();
-        let (steps, batch) = (self.pretraining.steps(), u64::from(recipe.train.batch_size));
+    pub fn run(&mut self, options: &RunOptions) -> Result<Outcome<R::Means>> {
+        let recipe = self.run.recipe().clone();
+        let (steps, batch) = (self.run.steps(), u64::from(recipe.train.batch_size));
         let path = options.out.join(CHECKPOINT);
         let seed = recipe.train.seed;
         let precision = self.device.precision::<T>();
@@ -239,7 +282,7 @@ impl<T: Element> Training<T> {
         let mut progress = Progress::new(&options.label, (total - self.step) * batch, options.quiet);
         let (start, first) = (Instant::now(), self.step);
         let (mut saved, mut shown, mut note) = (start, None::<Instant>, String::new());
-        let mut losses = Losses { main: f64::NAN, regularizer: f64::NAN, attack: f64::NAN };
+        let mut losses = R::Means::new(&vec![f64::NAN; R::Means::NOTED]);
 
         while self.step < total {
             let (epoch, at) = (self.epoch(), self.step_in_epoch());
@@ -248,24 +291,19 @@ impl<T: Element> Training<T> {
                 self.advance()?;
                 if shown.is_none_or(|last| last.elapsed() >= SHOW_EVERY) {
                     shown = Some(Instant::now());
-                    note = format!(
-                        "epoch {}/{}  loss {:.3}",
-                        epoch + 1,
-                        recipe.train.epochs,
-                        self.pretraining.losses(step + 1)?.main
-                    );
+                    note = format!("epoch {}/{}  loss {:.3}", epoch + 1, recipe.train.epochs, self.run.means(step + 1)?.shown());
                 }
                 progress.advance(batch, &note);
                 if interrupt::requested() && step + 1 < steps {
-                    finite::<T>(self.pretraining.losses(step + 1)?, epoch)?;
+                    finite::<T, _>(self.run.means(step + 1)?, epoch)?;
                     self.save(&path)?;
                     return Err(stopped(&path, epoch, recipe.train.epochs));
                 }
             }
-            losses = self.pretraining.losses(steps)?;
-            finite::<T>(losses, epoch)?;
+            losses = self.run.means(steps)?;
+            finite::<T, _>(losses, epoch)?;
             let rate = ((steps - at) as u64 * batch) as f64 / epoch_start.elapsed().as_secs_f64();
-            let loss_scale = self.pretraining.network().parameters().loss_scale().map(|scale| scale.state()).transpose()?;
+            let loss_scale = self.run.backbone().parameters().loss_scale().map(|scale| scale.state()).transpose()?;
             let learning_rate = recipe.learning_rate(epoch);
             let record = EpochRecord { losses, learning_rate, images_per_second: rate, loss_scale };
             metrics.log(epoch, &record)?;
@@ -286,23 +324,22 @@ impl<T: Element> Training<T> {
 
     /// Writes everything a resumed run needs.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let recipe = self.pretraining.recipe();
+        let recipe = self.run.recipe();
         let meta = Meta {
             epoch: self.epoch(),
             step: self.step,
             precision: self.device.precision::<T>().to_owned(),
             engines: engines::record(&self.device)?,
-            ..Meta::new(Kind::Pretrain, recipe.to_json()?, recipe.train.seed, &self.data)
+            ..Meta::new(R::KIND, recipe.to_json()?, recipe.train.seed, &self.data)
         };
         let mut checkpoint = Checkpoint::new(meta);
-        let network = self.pretraining.network();
-        // Batch statistics move once per pass: two of a RoCL step, one of a SimCLR step.
-        saved::save_network(&mut checkpoint, network, self.step as i64 * self.pretraining.passes_per_step())?;
-        saved::save_optimizer(&mut checkpoint, self.pretraining.optimizer(), network.parameters())?;
-        if let Some(scale) = network.parameters().loss_scale() {
+        let backbone = self.run.backbone();
+        saved::save_network(&mut checkpoint, backbone, self.step as i64 * self.run.passes_per_step())?;
+        saved::save_optimizer(&mut checkpoint, self.run.optimizer(), backbone.parameters())?;
+        if let Some(scale) = backbone.parameters().loss_scale() {
             saved::save_loss_scale(&mut checkpoint, scale)?;
         }
-        let noted = self.pretraining.noted(self.step_in_epoch())?;
+        let noted = self.run.noted(self.step_in_epoch())?;
         let losses: Vec<f32> = noted.to_vec()?.iter().map(|l| l.to_f64() as f32).collect();
         checkpoint.put_f32(NOTED, noted.dims(), &losses)?;
         checkpoint.save(path)
@@ -310,8 +347,8 @@ impl<T: Element> Training<T> {
 }
 
 /// Weights that lead to a loss like this are not worth saving. No loss scale mends it: it is the forward pass that overflowed.
-fn finite<T: Element>(losses: Losses, epoch: u32) -> Result<()> {
-    let sum = losses.main + losses.regularizer;
+fn finite<T: Element, M: Means>(means: M, epoch: u32) -> Result<()> {
+    let sum = means.objective();
     if sum.is_finite() {
         return Ok(());
     }

@@ -22,6 +22,8 @@ pub enum Kind {
     Pretrain,
     /// A linear classifier.
     LinearHead,
+    /// Encoder, linear classifier and optimiser of a run that trains with labels; for some methods, a projector.
+    Classifier,
 }
 
 impl Kind {
@@ -30,6 +32,25 @@ impl Kind {
         match self {
             Self::Pretrain => "pretrain",
             Self::LinearHead => "linear_head",
+            Self::Classifier => "classifier",
+        }
+    }
+
+    /// What it is and which command wrote it, for messages.
+    fn description(self) -> &'static str {
+        match self {
+            Self::Pretrain => "an encoder from `rocl pretrain`",
+            Self::LinearHead => "a head from `rocl linear-eval`",
+            Self::Classifier => "a classifier from `rocl train` or `rocl finetune`",
+        }
+    }
+
+    /// How to get one.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Pretrain => "train one with `rocl pretrain`",
+            Self::LinearHead => "fit one with `rocl linear-eval`",
+            Self::Classifier => "train one with `rocl train`",
         }
     }
 }
@@ -274,19 +295,38 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] when the file is missing, empty, truncated, of another format, of a newer schema or of another kind.
     pub fn load(path: &Path, kind: Kind) -> Result<Self> {
+        Self::load_one_of(path, &[kind])
+    }
+
+    /// Reads a checkpoint that has an encoder, pretrained or trained with labels.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::load`].
+    pub fn load_encoder(path: &Path) -> Result<Self> {
+        Self::load_one_of(path, &[Kind::Pretrain, Kind::Classifier])
+    }
+
+    /// Reads a checkpoint that has a linear classifier, alone or with its encoder.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::load`].
+    pub fn load_head(path: &Path) -> Result<Self> {
+        Self::load_one_of(path, &[Kind::LinearHead, Kind::Classifier])
+    }
+
+    fn load_one_of(path: &Path, kinds: &[Kind]) -> Result<Self> {
         let bytes = file::read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
-                Error::file(path, "there is no such checkpoint; check the path, or train one with `rocl pretrain`")
+                let remedy = kinds[0].remedy();
+                Error::file(path, format!("there is no such checkpoint; check the path, or {remedy}"))
             }
             _ => Error::file(path, format!("cannot be read ({error}); give the path of a .safetensors checkpoint")),
         })?;
         let checkpoint = Self::decode(&bytes, path).map_err(|message| Error::file(path, message))?;
-        if checkpoint.meta.kind != kind {
-            let remedy = match checkpoint.meta.kind {
-                Kind::Pretrain => "is an encoder from `rocl pretrain`; give a head from `rocl linear-eval` here",
-                Kind::LinearHead => "is a head from `rocl linear-eval`; give an encoder from `rocl pretrain` here",
-            };
-            return Err(Error::file(path, remedy));
+        let found = checkpoint.meta.kind;
+        if !kinds.contains(&found) {
+            let wanted = kinds[0].description();
+            return Err(Error::file(path, format!("is {}; give {wanted} here", found.description())));
         }
         Ok(checkpoint)
     }
@@ -315,6 +355,7 @@ impl Checkpoint {
         let kind = match text("kind")?.as_str() {
             "pretrain" => Kind::Pretrain,
             "linear_head" => Kind::LinearHead,
+            "classifier" => Kind::Classifier,
             other => return Err(foreign(&format!("its kind is {other}"))),
         };
         let meta = Meta {

@@ -13,7 +13,14 @@ use std::collections::HashMap;
 /// Threads of a block where the device chooses.
 const THREADS: u32 = 256;
 /// Threads of a block of the cooperative kernels that a step of the recipe below does without.
-const OTHERS: [(&str, u32); 3] = [("nt_xent_full_gradient", 128), ("ladder_nt_row", 128), ("ladder_nt_tile", 128)];
+const OTHERS: [(&str, u32); 6] = [
+    ("nt_xent_full_gradient", 128),
+    ("sup_con", 128),
+    ("sup_con_gradient", 128),
+    ("embedding_distance", 32),
+    ("ladder_nt_row", 128),
+    ("ladder_nt_tile", 128),
+];
 
 /// Threads of a block of each cooperative kernel, as the steps of the paper's recipe launch it.
 fn block_threads() -> HashMap<&'static str, u32> {

@@ -15,5 +15,6 @@ mod memory;
 mod plan_interpreter;
 mod recipes;
 mod seams;
+mod supervised;
 mod trials;
 mod tuning;

@@ -21,14 +21,14 @@ use rocl::recipe::{Recipe, rehearsal};
 use rocl::run::checkpoint::{Checkpoint, Kind};
 use std::path::Path;
 
-const BATCH: usize = 4;
+pub(crate) const BATCH: usize = 4;
 
-fn data(split: Split, images: usize) -> Dataset {
+pub(crate) fn data(split: Split, images: usize) -> Dataset {
     textures::render(textures::SEED, split, images)
 }
 
 /// The smallest network that has all parts of a large one.
-fn toy() -> Recipe {
+pub(crate) fn toy() -> Recipe {
     let mut recipe = Recipe::load("demo@1").unwrap();
     recipe.network.width = 2;
     recipe.network.projection_hidden = Some(8);
@@ -46,7 +46,7 @@ fn toy() -> Recipe {
 }
 
 /// The host, with convolutions by the kernels that the CUDA device runs here: its own sum in another order.
-fn host() -> Device {
+pub(crate) fn host() -> Device {
     Device::host_with(HostOptions { direct_convolution: true, ..HostOptions::default() }).unwrap()
 }
 
@@ -135,7 +135,7 @@ fn training_goes_over_to_a_graph() {
 }
 
 /// What a job is announced to need is what is allocated for it, to the byte.
-fn allocates(device: &Device, announced: &Needs, job: impl FnOnce()) {
+pub(crate) fn allocates(device: &Device, announced: &Needs, job: impl FnOnce()) {
     let most = fake_cuda::most_allocated(|| {
         device.reserve(announced).unwrap();
         job();

@@ -15,6 +15,7 @@ mod classifier_losses;
 mod clock;
 mod conv_direct;
 mod cross_entropy;
+mod embedding_losses;
 mod filter;
 mod image;
 #[cfg(feature = "ladder")]

@@ -14,7 +14,7 @@ Examples:
   rocl doctor --data data/cifar-10-batches-bin
   rocl doctor --json";
 
-/// Say what this program and this machine can do, and what to do about the rest
+/// Say what this machine can do, and what to do about the rest
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

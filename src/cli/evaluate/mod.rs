@@ -48,6 +48,7 @@ these behind it: :step=NUMBER :start=random|image :restarts=N :margin :kl :eot
 Examples:
   M='--checkpoint run/checkpoint.safetensors --head run/head.safetensors'
   rocl evaluate $M --epsilon 16/255
+  rocl evaluate --checkpoint classifier/checkpoint.safetensors
   rocl evaluate $M --attack pgd:linf:8/255:20,pgd:l2:0.5:20,pgd:l1:12:20 --seeds 3 --out run
   rocl evaluate $M --smooth 10 --attack pgd:linf:8/255:20,pgd:linf:8/255:20:eot
   rocl evaluate $M --transfer-from other/checkpoint.safetensors:other/head.safetensors";
@@ -56,12 +57,12 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = ALL_EXAMPLES)]
 pub struct Args {
-    /// The encoder, from `rocl pretrain`
+    /// The model, of `rocl pretrain`, `train` or `finetune`
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// The classifier, from `rocl linear-eval`
+    /// Its head, from `rocl linear-eval`; its own by default
     #[arg(long, value_name = "FILE")]
-    head: PathBuf,
+    head: Option<PathBuf>,
     /// Attacks instead of the recipe's, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["epsilon", "step_size", "steps"])]
     attack: Vec<NamedAttack>,
@@ -140,7 +141,8 @@ impl Asked {
 /// [`crate::Error::File`] for an unusable checkpoint, [`crate::Error::Usage`] for settings out of range.
 pub fn run(args: Args) -> Result<()> {
     let Args { checkpoint: path, head: head_path, attack, common, epsilon, step_size, steps, .. } = args;
-    let (checkpoint, head) = load(&path, &head_path)?;
+    let (checkpoint, head) = load(&path, head_path.as_deref())?;
+    let head_path = head_path.unwrap_or_else(|| path.clone());
     if args.adversaries.is_none() {
         data_is_known(&common, &checkpoint)?;
     }
@@ -182,10 +184,17 @@ pub fn run(args: Args) -> Result<()> {
     publish(&asked, &data, &right, other.as_ref())
 }
 
-/// An encoder and the head that was fitted on it.
-fn load(path: &Path, head: &Path) -> Result<(Checkpoint, Checkpoint)> {
-    let checkpoint = Checkpoint::load(path, Kind::Pretrain)?;
-    let head = Checkpoint::load(head, Kind::LinearHead)?;
+/// An encoder and the head that was fitted on it, or trained with it.
+fn load(path: &Path, head: Option<&Path>) -> Result<(Checkpoint, Checkpoint)> {
+    let checkpoint = Checkpoint::load_encoder(path)?;
+    let head = match head {
+        Some(head) => Checkpoint::load_head(head)?,
+        None if checkpoint.meta.kind == Kind::Classifier => checkpoint.clone(),
+        None => {
+            let path = path.display();
+            return Err(Error::Usage(format!("{path} has no classifier; give one with --head, from `rocl linear-eval`")));
+        }
+    };
     fitted_on(&head, &checkpoint)?;
     Ok((checkpoint, head))
 }
@@ -205,7 +214,11 @@ fn has_classes_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
 
 /// A head says which encoder it was fitted on; one that was imported does not.
 fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> Result<()> {
-    if head.get(ENCODER).is_some() && head.i64(ENCODER, &[1])? != [encoder.digest()] {
+    let fitted_on = match head.meta.kind {
+        Kind::Classifier => Some(head.digest()),
+        _ => head.get(ENCODER).map(|_| head.i64(ENCODER, &[1])).transpose()?.map(|digest| digest[0]),
+    };
+    if fitted_on.is_some_and(|digest| digest != encoder.digest()) {
         return Err(Error::Usage(
             "the head was fitted on another encoder; fit one on this encoder with `rocl linear-eval`".to_owned(),
         ));

@@ -82,7 +82,7 @@ pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset) ->
     let name = |path: &PathBuf| path.display().to_string();
     let this = (name(path), settings.recipe.clone());
     let other = |Pair { encoder, head }: &Pair| {
-        let (checkpoint, head) = load(encoder, head)?;
+        let (checkpoint, head) = load(encoder, Some(head))?;
         let mut recipe = recipe_of(&checkpoint)?;
         recipe.evaluate = settings.recipe.evaluate.clone();
         Ok((name(encoder), recipe, checkpoint, head))

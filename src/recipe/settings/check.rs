@@ -4,7 +4,7 @@ use std::fmt::{Display, LowerExp};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
 
-use super::{Normalization, Optimizer, Recipe};
+use super::{BatchNormMode, Method, Normalization, Optimizer, Recipe, Supervised};
 use crate::optim::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -24,6 +24,7 @@ impl Recipe {
         self.check_attack()?;
         self.check_optimizer()?;
         self.check_schedule()?;
+        self.check_supervised()?;
         self.check_evaluation()
     }
 
@@ -86,12 +87,36 @@ impl Recipe {
     }
 
     fn check_schedule(&self) -> Result<()> {
-        if let Schedule::WarmupCosine { warmup_epochs, warmup_multiplier, cosine_epochs, .. } = self.schedule {
-            within("schedule.warmup_epochs", warmup_epochs, 0..=MANY)?;
-            within("schedule.warmup_multiplier", warmup_multiplier, above(0.0, 1000.0))?;
-            // A shorter cosine would leave epochs at a learning rate of zero.
-            let needed = self.train.epochs.saturating_sub(warmup_epochs).max(1);
-            within("schedule.cosine_epochs", cosine_epochs.unwrap_or(needed), needed..=MANY)?;
+        match &self.schedule {
+            Schedule::Constant => Ok(()),
+            &Schedule::WarmupCosine { warmup_epochs, warmup_multiplier, cosine_epochs, .. } => {
+                within("schedule.warmup_epochs", warmup_epochs, 0..=MANY)?;
+                within("schedule.warmup_multiplier", warmup_multiplier, above(0.0, 1000.0))?;
+                // A shorter cosine would leave epochs at a learning rate of zero.
+                let needed = self.train.epochs.saturating_sub(warmup_epochs).max(1);
+                within("schedule.cosine_epochs", cosine_epochs.unwrap_or(needed), needed..=MANY)
+            }
+            Schedule::MultiStep { milestones, decay } => {
+                within("schedule.decay", *decay, above(0.0, 1.0))?;
+                ascending("schedule.milestones", milestones, "train.epochs", self.train.epochs)
+            }
+        }
+    }
+
+    fn check_supervised(&self) -> Result<()> {
+        let Supervised { epsilon, step_size, steps, random_start, attack_mode, beta, freeze_bn } = self.supervised;
+        within("supervised.epsilon", epsilon.value(), 0.0..=1.0)?;
+        within("supervised.step_size", step_size.value(), 0.0..=1.0)?;
+        within("supervised.steps", steps, 1..=MANY)?;
+        within("supervised.beta", beta, 0.0..=1e6)?;
+        let refuse = |message: &str| Err(Error::Usage(message.to_owned()));
+        if freeze_bn && attack_mode == BatchNormMode::Train {
+            return refuse(
+                "supervised.freeze_bn keeps statistics that supervised.attack_mode = \"train\" would move; choose \"eval\"",
+            );
+        }
+        if self.train.method == Method::Trades && !random_start {
+            return refuse("TRADES attacks a divergence whose gradient is zero at the image; set supervised.random_start = true");
         }
         Ok(())
     }
@@ -104,17 +129,20 @@ impl Recipe {
         within("linear_eval.batch_size", linear.batch_size, 1..=LARGE)?;
         within("linear_eval.epochs", linear.epochs, 1..=MANY)?;
         within("linear_eval.decay", linear.decay, above(0.0, 1.0))?;
-        if !linear.milestones.is_sorted_by(|a, b| a < b) || linear.milestones.last().is_some_and(|last| *last >= linear.epochs) {
-            return Err(Error::Usage(format!(
-                "linear_eval.milestones is {:?}; give epochs in ascending order, each below linear_eval.epochs ({})",
-                linear.milestones, linear.epochs
-            )));
-        }
+        ascending("linear_eval.milestones", &linear.milestones, "linear_eval.epochs", linear.epochs)?;
         within("evaluate.epsilon", self.evaluate.epsilon.value(), 0.0..=1.0)?;
         within("evaluate.step_size", self.evaluate.step_size.value(), 0.0..=1.0)?;
         within("evaluate.steps", self.evaluate.steps, 1..=MANY)?;
         within("evaluate.batch_size", self.evaluate.batch_size, 1..=LARGE)
     }
+}
+
+/// Epochs in order, each of which is reached.
+fn ascending(key: &str, milestones: &[u32], of: &str, epochs: u32) -> Result<()> {
+    if milestones.is_sorted_by(|a, b| a < b) && milestones.last().is_none_or(|last| *last < epochs) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{key} is {milestones:?}; give epochs in ascending order, each below {of} ({epochs})")))
 }
 
 /// All numbers greater than `low`, up to and including `high`.

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::{Error, Result};
 
 /// Every section with its keys; the section `""` is the top of the file. For a section with a `kind`, the keys of all kinds.
-pub(super) const KEYS: [(&str, &[&str]); 10] = [
+pub(super) const KEYS: [(&str, &[&str]); 11] = [
     ("", &["schema", "name"]),
     ("network", &["architecture", "width", "projection_hidden", "projection", "normalization"]),
     ("train", &["method", "epochs", "batch_size", "seed"]),
@@ -31,7 +31,8 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
     ),
     ("loss", &["temperature", "lambda", "regularize_to", "detach_keys"]),
     ("optimizer", &["kind", "learning_rate", "momentum", "weight_decay", "trust", "beta1", "beta2", "epsilon"]),
-    ("schedule", &["kind", "warmup_epochs", "warmup_multiplier", "cosine_epochs", "chained"]),
+    ("schedule", &["kind", "warmup_epochs", "warmup_multiplier", "cosine_epochs", "chained", "milestones", "decay"]),
+    ("supervised", &["epsilon", "step_size", "steps", "random_start", "attack_mode", "beta", "freeze_bn"]),
     ("linear_eval", &["learning_rate", "momentum", "weight_decay", "batch_size", "epochs", "milestones", "decay"]),
     ("evaluate", &["epsilon", "step_size", "steps", "random_start", "batch_size"]),
 ];

@@ -6,6 +6,7 @@
 
 mod check;
 mod keys;
+mod method;
 mod named_attack;
 mod number;
 mod overrides;
@@ -18,12 +19,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use keys::nearest;
+pub use method::Method;
 pub use named_attack::NamedAttack;
 pub use number::Number;
 pub use overrides::Overrides;
 pub use presets::{preset, preset_names};
 pub use sections::{
-    Architecture, Attack, AttackLoss, Augment, Evaluate, LinearEval, Loss, Method, Network, Normalization, Optimizer, Train, View,
+    Architecture, Attack, AttackLoss, Augment, BatchNormMode, Evaluate, LinearEval, Loss, Network, Normalization, Optimizer,
+    Supervised, Train, View,
 };
 
 use crate::nn::Topology;
@@ -34,7 +37,7 @@ use crate::{Error, Result};
 /// The newest recipe format that this version reads, and the one that it writes.
 pub const SCHEMA: u32 = 1;
 
-/// All hyper-parameters of pretraining, linear evaluation and attack: one TOML file, one section per field.
+/// All hyper-parameters of training, linear evaluation and attack: one TOML file, one section per field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// Version of the format, [`SCHEMA`].
@@ -43,7 +46,7 @@ pub struct Recipe {
     pub name: String,
     /// Encoder and projector.
     pub network: Network,
-    /// The pretraining run.
+    /// The training run.
     pub train: Train,
     /// The random views.
     pub augment: Augment,
@@ -55,6 +58,8 @@ pub struct Recipe {
     pub optimizer: Optimizer,
     /// The learning rate over the epochs.
     pub schedule: Schedule,
+    /// Training with labels, and the attack on them.
+    pub supervised: Supervised,
     /// The linear classifier on the frozen encoder.
     pub linear_eval: LinearEval,
     /// The accuracies that are measured.
@@ -132,7 +137,7 @@ impl Recipe {
         }
     }
 
-    /// The learning rate of pretraining throughout `epoch`, from 0.
+    /// The learning rate of training throughout `epoch`, from 0.
     pub fn learning_rate(&self, epoch: u32) -> f64 {
         self.schedule.learning_rate(self.optimizer.learning_rate(), epoch, self.train.epochs)
     }

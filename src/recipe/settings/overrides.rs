@@ -2,6 +2,7 @@
 
 use super::{Method, Number, Recipe};
 use crate::Result;
+use crate::optim::schedule::Schedule;
 
 /// Values that replace the recipe's; `None` leaves the recipe's value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,7 +13,7 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// Replaces `network.width`.
     pub width: Option<u32>,
-    /// Replaces `train.epochs`.
+    /// Replaces `train.epochs`; milestones of the schedule past the new end fall away.
     pub epochs: Option<u32>,
     /// Replaces `train.batch_size`. A batch that is smaller than `attack.group` is one group.
     pub batch_size: Option<u32>,
@@ -55,6 +56,9 @@ impl Recipe {
         set(&mut self.evaluate.steps, overrides.steps);
         if overrides.batch_size.is_some_and(|batch| batch < self.attack.group) {
             self.attack.group = 0;
+        }
+        if let (Some(epochs), Schedule::MultiStep { milestones, .. }) = (overrides.epochs, &mut self.schedule) {
+            milestones.retain(|milestone| *milestone < epochs);
         }
         if let Some(epochs) = overrides.linear_epochs {
             self.linear_eval.milestones.retain(|milestone| *milestone < epochs);

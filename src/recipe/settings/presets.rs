@@ -6,11 +6,13 @@ use crate::Error;
 /// The released code's recipe; it also supplies the keys that a file leaves out.
 pub(super) const REFERENCE: &str = include_str!("../../../recipes/reference@1.toml");
 
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 7] = [
     ("reference@1", REFERENCE),
     ("paper@1", include_str!("../../../recipes/paper@1.toml")),
     ("rocl-200ep@1", include_str!("../../../recipes/rocl-200ep@1.toml")),
     ("cifar-small@1", include_str!("../../../recipes/cifar-small@1.toml")),
+    ("supervised@1", include_str!("../../../recipes/supervised@1.toml")),
+    ("finetune@1", include_str!("../../../recipes/finetune@1.toml")),
     ("demo@1", include_str!("../../../recipes/demo@1.toml")),
 ];
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Number;
+use super::{Method, Number};
 pub use crate::data::augmentation::AugmentationSettings as Augment;
 pub use crate::nn::{Architecture, Normalization};
 pub use crate::optim::OptimizerSettings as Optimizer;
@@ -24,37 +24,17 @@ pub struct Network {
     pub normalization: Option<Normalization>,
 }
 
-/// `[train]`: the pretraining run.
+/// `[train]`: the training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Train {
     /// What is learnt.
     pub method: Method,
     /// Passes over the training images.
     pub epochs: u32,
-    /// Images per step, B; the loss sees two or three views of each.
+    /// Images per step, B; the loss sees one to three views of each.
     pub batch_size: u32,
     /// Seed of everything random; 0 is a seed like any other.
     pub seed: u64,
-}
-
-/// The pretraining method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Adversarial contrastive learning (Algorithm 1 of the paper).
-    Rocl,
-    /// Contrastive learning of two clean views; `[attack]` and the regulariser are unused.
-    Simclr,
-}
-
-impl Method {
-    /// As in recipes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rocl => "rocl",
-            Self::Simclr => "simclr",
-        }
-    }
 }
 
 /// `[attack]`: the instance-wise attack of pretraining (equation 3 of the paper), PGD in the L∞ ball.
@@ -88,6 +68,12 @@ pub struct Attack {
 pub enum AttackLoss {
     /// NT-Xent of the attacked view and its target.
     Similarity,
+    /// The mean squared difference of their embeddings.
+    Mse,
+    /// The mean absolute difference of their embeddings.
+    L1,
+    /// One minus the cosine of the angle between their embeddings.
+    Cosine,
 }
 
 /// One of the two random views of an image.
@@ -111,6 +97,38 @@ pub struct Loss {
     pub regularize_to: View,
     /// Send no gradient through the key side of the similarity, as the released code does.
     pub detach_keys: bool,
+}
+
+/// `[supervised]`: training with labels, from scratch or of a pretrained encoder, and the attack on labels that adversarial methods and robust linear
+/// evaluation train against: PGD in the L∞ ball.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Supervised {
+    /// Radius of the ball, ε, for pixels in [0, 1].
+    pub epsilon: Number,
+    /// Step size, α.
+    pub step_size: Number,
+    /// Steps, k.
+    pub steps: u32,
+    /// Start at a uniformly random point of the ball instead of at the image.
+    pub random_start: bool,
+    /// What normalises batches while they are attacked. In evaluation mode, as TRADES and the released code of RoCL have it, clean accuracy is higher at like
+    /// robustness (Pang et al. 2021).
+    pub attack_mode: BatchNormMode,
+    /// The weight of TRADES's divergence, 1/λ in Zhang et al. 2019.
+    pub beta: f64,
+    /// Train with the running statistics of batch normalisation, and leave them as they are. The released code of RoCL fine-tunes so, since its attack leaves
+    /// the model in evaluation mode.
+    pub freeze_bn: bool,
+}
+
+/// What batch normalisation normalises by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchNormMode {
+    /// Running statistics.
+    Eval,
+    /// The batch's own statistics, which move the running ones, as PyTorch's train mode has it.
+    Train,
 }
 
 /// `[linear_eval]`: a linear classifier on the frozen encoder, trained by SGD on un-augmented images.
