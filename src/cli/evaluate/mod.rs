@@ -9,6 +9,7 @@ use super::output::{note, print_json};
 use super::precision::in_precision;
 use super::room::Job;
 use crate::attack::Smoothing;
+use crate::bench::machine::Machine;
 use crate::data::validation::Validation;
 use crate::data::{Dataset, Split};
 use crate::element::Element;
@@ -26,7 +27,7 @@ use crate::run::atomic;
 use crate::run::checkpoint::{Checkpoint, Kind};
 use crate::run::progress::Progress;
 use crate::{Device, Error, Result};
-use report::{Report, Versus};
+use report::{Report, Trained, Versus};
 use std::path::{Path, PathBuf};
 use transfer::Pair;
 
@@ -180,8 +181,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     let other = args.against.as_deref().map(PerImage::load).transpose()?;
     other.as_ref().map_or(Ok(()), |other| other.is_on(&data))?;
-    let right = in_precision!(precision, T => measure::<T>(&asked, &data, seeds, args.save_adversaries.as_deref()))?;
-    publish(&asked, &data, &right, other.as_ref())
+    let device = asked.settings.device()?;
+    let right = in_precision!(precision, T => measure::<T>(&asked, &device, &data, seeds, args.save_adversaries.as_deref()))?;
+    publish(&asked, &device, &data, &right, other.as_ref())
 }
 
 /// An encoder and the head that was fitted on it, or trained with it.
@@ -250,17 +252,17 @@ fn evaluated(asked: &Asked, held_out: Option<Validation>) -> Result<Dataset> {
 }
 
 /// Which images are right, by seed.
-fn measure<T: Element>(asked: &Asked, data: &Dataset, seeds: u32, keep: Option<&Path>) -> Result<Vec<Right>> {
+fn measure<T: Element>(asked: &Asked, device: &Device, data: &Dataset, seeds: u32, keep: Option<&Path>) -> Result<Vec<Right>> {
     let Asked { settings, checkpoint, head, attacks, smooth, .. } = asked;
-    let (device, batch) = (settings.device()?, settings.recipe.evaluate.batch_size as usize);
+    let batch = settings.recipe.evaluate.batch_size as usize;
     let smoothing = |seed| smooth.map(|views| Smoothing { views, settings: settings.recipe.augment, seed });
     let (once, held) = (rehearsal::one_step_each(attacks), data.images.len() + checkpoint.bytes());
-    asked.make_room::<T>(&device, &[], held, data.classes.len(), |dry, models, batch| {
+    asked.make_room::<T>(device, &[], held, data.classes.len(), |dry, models, batch| {
         let [Participant { encoder, head, .. }] = models else { return Ok(()) };
         let evaluation = Evaluation::new(dry, encoder.inference(), head, data, &once, batch, 0)?;
         evaluation.smoothed(smoothing(0))?.run(|_| Ok(())).map(drop)
     })?;
-    let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
+    let encoder = Encoder::<T>::load(device, &settings.recipe, checkpoint)?;
     has_classes_of(head, data)?;
     let head = encoder.load_head(head, data.classes.len(), batch)?;
     let total = data.len() as u64 * attacks.len() as u64 * u64::from(seeds);
@@ -268,7 +270,7 @@ fn measure<T: Element>(asked: &Asked, data: &Dataset, seeds: u32, keep: Option<&
     let mut adversaries = keep.map(|_| Adversaries::of(data, attacks));
     let mut by_seed = Vec::new();
     for seed in (0..u64::from(seeds)).map(|i| settings.seed.wrapping_add(i)) {
-        let evaluation = Evaluation::new(&device, encoder.inference(), &head, data, attacks, batch, seed)?;
+        let evaluation = Evaluation::new(device, encoder.inference(), &head, data, attacks, batch, seed)?;
         let evaluation = evaluation.smoothed(smoothing(seed))?;
         by_seed.push(evaluation.run_and_show(|crafted| {
             progress.advance(crafted.batch.valid as u64, "");
@@ -281,8 +283,8 @@ fn measure<T: Element>(asked: &Asked, data: &Dataset, seeds: u32, keep: Option<&
 }
 
 /// Writes what was measured to files, and prints it.
-fn publish(asked: &Asked, data: &Dataset, right: &[Right], other: Option<&PerImage>) -> Result<()> {
-    let Asked { path, head_path, attacks, settings, out, .. } = asked;
+fn publish(asked: &Asked, device: &Device, data: &Dataset, right: &[Right], other: Option<&PerImage>) -> Result<()> {
+    let Asked { path, head_path, checkpoint, attacks, settings, out, .. } = asked;
     let results = PerImage::new(path, data, attacks, &right[0]);
     let against =
         other.map(|other| Ok::<_, Error>(Versus { checkpoint: other.checkpoint.clone(), comparisons: results.against(other)? }));
@@ -291,7 +293,10 @@ fn publish(asked: &Asked, data: &Dataset, right: &[Right], other: Option<&PerIma
         kind: "accuracies",
         checkpoint: path.clone(),
         head: head_path.clone(),
+        trained: Trained::of(checkpoint)?,
         data: data.name.clone(),
+        images: results.images.clone(),
+        machine: Machine::of(device),
         precision: settings.computing.precision().name(),
         seed: settings.seed,
         seeds: right.len(),

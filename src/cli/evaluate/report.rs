@@ -1,11 +1,14 @@
 //! What `rocl evaluate` prints.
 
+use crate::bench::machine::Machine;
+use crate::cli::common::recipe_of;
 use crate::cli::output::print;
 use crate::recipe::accuracies::{Accuracies, Measured};
 use crate::recipe::per_image::Comparison;
-use crate::recipe::settings::NamedAttack;
+use crate::recipe::settings::{Method, NamedAttack, Recipe};
 use crate::report::table::Table;
 use crate::run::atomic;
+use crate::run::checkpoint::Checkpoint;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -21,7 +24,12 @@ pub(super) struct Report {
     pub kind: &'static str,
     pub checkpoint: PathBuf,
     pub head: PathBuf,
+    /// What the checkpoint was trained by, and on.
+    pub trained: Trained,
     pub data: String,
+    /// Tells the images and their labels from others, as in `per_image.json`.
+    pub images: String,
+    pub machine: Machine,
     pub precision: &'static str,
     pub seed: u64,
     pub seeds: usize,
@@ -32,6 +40,26 @@ pub(super) struct Report {
     pub accuracies: Accuracies,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Versus>,
+}
+
+/// Where a checkpoint is from.
+#[derive(Serialize)]
+pub(super) struct Trained {
+    /// The recipe's name.
+    pub recipe: String,
+    pub method: Method,
+    pub data: String,
+    /// Epochs completed.
+    pub epochs: u32,
+    pub seed: u64,
+}
+
+impl Trained {
+    /// As the checkpoint says it.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
+        let (Recipe { name, train, .. }, meta) = (recipe_of(checkpoint)?, &checkpoint.meta);
+        Ok(Self { recipe: name, method: train.method, data: meta.data.clone(), epochs: meta.epoch, seed: meta.seed })
+    }
 }
 
 /// Another model on the same images.
