@@ -5,6 +5,8 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rocl::recipe::Recipe;
+use rocl::recipe::settings::presets;
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 
 fn rocl(arguments: &[&str]) -> Command {
@@ -31,7 +33,7 @@ fn refused(arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    let alone = ["", "demo", "fetch", "pretrain", "train", "recipe", "doctor", "verify", "bench"];
+    let alone = ["", "demo", "fetch", "pretrain", "train", "recipe", "recipes", "doctor", "verify", "bench"];
     let of_encoders = ["linear-eval", "finetune", "evaluate", "alf"];
     let benchmarks = ["bench step", "bench attack", "bench kernels", "bench model", "bench compare"];
     for command in alone.into_iter().chain(of_encoders).chain(benchmarks) {
@@ -112,10 +114,13 @@ fn unusable_checkpoints_are_explained() {
 
 #[test]
 fn recipes_are_listed_and_printed() {
-    assert_eq!(
-        output(&["recipe"]),
-        (0, "reference@1\npaper@1\nrocl-200ep@1\ncifar-small@1\nsupervised@1\nfinetune@1\ndemo@1\n".to_owned(), String::new())
-    );
+    let (code, list, errors) = output(&["recipes"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert_eq!(output(&["recipe"]).1, list);
+    let lines = list.lines().skip(2).zip(presets());
+    assert!(lines.clone().all(|(line, preset)| line.split_whitespace().take(2).eq([preset.name, preset.command])), "{list}");
+    assert_eq!(lines.count() + 2, list.lines().count());
+    assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
     let (code, text, _) = output(&["recipe", "paper"]);
     assert_eq!(code, 0);
     assert!(text.contains("# Temperature of NT-Xent"), "the preset comes with its comments");
@@ -124,7 +129,12 @@ fn recipes_are_listed_and_printed() {
     std::fs::write(&path, text.replace("paper@1", "mine")).unwrap();
     let (code, completed, _) = output(&["recipe", path.to_str().unwrap()]);
     assert_eq!(code, 0);
-    assert_eq!(rocl::recipe::Recipe::from_toml(&completed).unwrap().name, "mine");
+    assert_eq!(Recipe::from_toml(&completed).unwrap().name, "mine");
+    assert!(output(&["recipe", "paper-simclr"]).1.contains("base = \"paper@1\""), "short, as it is shipped");
+    let (_, full, _) = output(&["recipe", "paper-simclr", "--full"]);
+    assert!(!full.contains("base"), "{full}");
+    assert_eq!(Recipe::from_toml(&full).unwrap(), Recipe::load("paper-simclr@1").unwrap());
+    refused(&["recipes", "--full"], 2, "NAME|FILE");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rocl::Error;
 use rocl::optim::schedule::Schedule;
 use rocl::recipe::Recipe;
-use rocl::recipe::settings::{Method, Number, Optimizer, Overrides, preset, preset_names};
+use rocl::recipe::settings::{Method, Number, Optimizer, Overrides, preset, preset_names, presets};
 
 /// A minimal file with `lines` after its head.
 fn read(lines: &str) -> Result<Recipe, Error> {
@@ -29,8 +29,12 @@ fn presets_are_complete_and_bear_their_names() {
         assert_eq!(recipe.name, name);
         let stem = name.split('@').next().unwrap();
         assert_eq!(recipe, Recipe::load(stem).unwrap(), "{stem} is the newest version");
-        // Every key stands in the file, so that nothing of a frozen preset depends on another one.
-        let written: toml::Table = preset(name).unwrap().1.parse().unwrap();
+        // Every key stands in the file, so that nothing of a frozen preset depends on another one, or the base does that it names, with its version.
+        let written: toml::Table = preset(name).unwrap().text.parse().unwrap();
+        if let Some(base) = written.get("base") {
+            assert!(preset_names().any(|name| Some(name) == base.as_str()), "{name}: base = {base}");
+            continue;
+        }
         assert_eq!(written, toml::Table::try_from(&recipe).unwrap(), "{name}");
         for (section, keys) in &reference {
             let Some(keys) = keys.as_table().filter(|keys| !keys.contains_key("kind")) else { continue };
@@ -87,6 +91,50 @@ fn keys_left_out_are_those_of_the_reference() {
     let text = "schedule.kind = 'constant'\n[attack]\nepsilon = '4/255'\n[optimizer]\nkind = 'sgd'\n\
                 learning_rate = 1\nmomentum = 0\nweight_decay = 0";
     assert_eq!(read(text).unwrap(), expected);
+}
+
+#[test]
+fn a_base_supplies_the_keys_left_out() {
+    let mut expected = Recipe::load("supervised@1").unwrap();
+    expected.name = "test".to_owned();
+    assert_eq!(read("base = 'supervised'").unwrap(), expected);
+    expected.train.method = Method::Trades;
+    expected.schedule = Schedule::Constant;
+    assert_eq!(read("base = 'supervised@1'\ntrain.method = 'trades'\nschedule.kind = 'constant'").unwrap(), expected);
+    // A base has one, too.
+    let (row, mut base) = (Recipe::load("paper-resnet50-simclr@1").unwrap(), Recipe::load("paper@1").unwrap());
+    let differences = ["name", "network.architecture", "train.method"];
+    assert!(row.differences(&base).iter().zip(differences).all(|(found, key)| found.starts_with(key)));
+    assert_eq!(row.differences(&base).len(), differences.len());
+    base.name = "test".to_owned();
+    base.attack.steps = 3;
+    assert_eq!(read("base = 'paper-steps-3@1'").unwrap(), base);
+
+    refused("base = 7", "base is 7; write the name of a preset, such as base = \"paper@1\"");
+    let rest = "Presets are reference@1, paper@1 and what else `rocl recipes` lists, and a base is one of them";
+    refused("base = 'papr'", &format!("there is no recipe `papr`; did you mean paper@1? {rest}"));
+    refused("bas = 'paper'", "bas is not a recipe key; did you mean base?");
+    // That the keys of another kind have no effect is seen through a base.
+    refused(
+        "base = 'demo@1'\noptimizer.trust = 0.1",
+        "optimizer.trust has no effect with optimizer.kind = \"adamw\"; remove it or change the kind",
+    );
+}
+
+/// A line of `rocl recipes` fits a terminal, and its command takes the method.
+#[test]
+fn presets_say_what_they_are_and_who_takes_them() {
+    for preset in presets() {
+        let method = Recipe::load(preset.name).unwrap().train.method;
+        let fits = match preset.command {
+            "pretrain" => !method.trains_a_classifier(),
+            "train" | "finetune" => method.trains_a_classifier(),
+            command => command == "linear-eval",
+        };
+        assert!(fits, "{} of `rocl {}` has the method {method:?}", preset.name, preset.command);
+        assert!((1..=38).contains(&preset.about.chars().count()), "{}: {}", preset.name, preset.about);
+        assert!(preset.text.starts_with("# "), "{} begins with a comment that says what it is", preset.name);
+    }
 }
 
 #[test]
@@ -259,7 +307,8 @@ fn the_head_of_a_file_is_needed() {
 #[test]
 fn unknown_names_list_the_presets() {
     let message = |name: &str| Recipe::load(name).unwrap_err().to_string();
-    let presets = "resets are reference@1, paper@1, rocl-200ep@1, cifar-small@1, supervised@1, finetune@1, demo@1, and any other recipe is the path of a .toml file";
+    let presets =
+        "resets are reference@1, paper@1 and what else `rocl recipes` lists, and any other recipe is the path of a .toml file";
     assert_eq!(message("papr"), format!("there is no recipe `papr`; did you mean paper@1? P{presets}"));
     assert_eq!(message("paper@2"), format!("there is no recipe `paper@2`; did you mean paper@1? P{presets}"));
     assert_eq!(message("xyzzy"), format!("there is no recipe `xyzzy`; p{presets}"));

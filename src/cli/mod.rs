@@ -54,6 +54,7 @@ enum Command {
     Finetune(train::FinetuneArgs),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    #[command(alias = "recipes")]
     Recipe(recipe::Args),
     Doctor(doctor::Args),
     Verify(verify::Args),

@@ -5,7 +5,7 @@ use crate::device::kernel_status::Status;
 use crate::device::libraries::CudaLibrary;
 use crate::device::{CudaOptions, cuda, gpu_code, host, launch, library_version};
 use crate::recipe::Recipe;
-use crate::recipe::settings::preset_names;
+use crate::recipe::settings::presets;
 use crate::{Device, Error, Result, trial};
 
 /// Something that is there, or a sentence about what to do.
@@ -149,7 +149,6 @@ pub fn data(source: &Source) -> Check {
 }
 
 pub fn recipes() -> Check {
-    let names: Vec<&str> = preset_names().collect();
-    let outcome = names.iter().try_for_each(|name| Recipe::load(name).map(drop));
-    Check::new("recipes", outcome.map(|()| names.join(", ")))
+    let outcome = presets().iter().try_for_each(|preset| Recipe::load(preset.name).map(drop));
+    Check::new("recipes", outcome.map(|()| format!("{} presets, which `rocl recipes` lists", presets().len())))
 }

@@ -1,8 +1,8 @@
 //! The hyper-parameters of a run, read from TOML.
 //!
 //! A recipe is a preset's name (`paper@1`) or a file. A file states `schema`, `name` and what it changes; every key that it
-//! leaves out has the value of `reference@1`, which is frozen. Where a section has a `kind` and the file chooses another kind
-//! than the reference, the file states all keys of that kind.
+//! leaves out has the value of the preset that it names as its `base`, or else of `reference@1`. Presets are frozen. Where a
+//! section has a `kind` and the file chooses another kind than the base, the file states all keys of that kind.
 
 mod check;
 mod keys;
@@ -23,7 +23,7 @@ pub use method::Method;
 pub use named_attack::NamedAttack;
 pub use number::Number;
 pub use overrides::Overrides;
-pub use presets::{preset, preset_names};
+pub use presets::{Preset, preset, preset_names, presets};
 pub use sections::{
     Architecture, Attack, AttackLoss, Augment, BatchNormMode, Evaluate, LinearEval, Loss, Network, Normalization, Optimizer,
     Supervised, Train, View,
@@ -72,13 +72,13 @@ impl Recipe {
     /// # Errors
     /// [`Error::Usage`] for an unknown name, an unknown key or a value out of range, [`Error::File`] for an unreadable file.
     pub fn load(name_or_path: &str) -> Result<Self> {
-        if let Some((name, text)) = preset(name_or_path) {
+        if let Some(Preset { name, text, .. }) = preset(name_or_path) {
             return Self::from_toml(text).map_err(|error| Error::Usage(format!("preset {name}: {error}")));
         }
         let path = Path::new(name_or_path);
         let means_file = path.components().count() > 1 || path.extension().is_some_and(|e| e == "toml") || path.is_file();
         if !means_file {
-            return Err(presets::unknown(name_or_path));
+            return Err(presets::unknown(name_or_path, ", and any other recipe is the path of a .toml file"));
         }
         let text = file::read_text(path).map_err(|error| {
             Error::file(path, format!("cannot be read as a recipe ({error}); give a TOML file or a preset's name"))

@@ -5,6 +5,9 @@ use toml::{Table, Value};
 use super::{Recipe, SCHEMA, keys, presets};
 use crate::{Error, Result};
 
+/// The key that names the preset that supplies the others.
+const BASE: &str = "base";
+
 /// Reads TOML; see [`Recipe::from_toml`].
 pub(super) fn from_toml(text: &str) -> Result<Recipe> {
     from_table(parse(text)?)
@@ -32,11 +35,28 @@ fn from_table(table: Table) -> Result<Recipe> {
     if !table.contains_key("name") {
         return Err(Error::Usage("name is missing; add a line such as name = \"mine\" at the top".to_owned()));
     }
-    let given = keys::flatten(&table);
-    let recipe: Recipe = overlay(parse(presets::REFERENCE)?, table).try_into().map_err(wrong_type)?;
+    let mut given = keys::flatten(&table);
+    given.remove(BASE);
+    let recipe: Recipe = complete(table)?.try_into().map_err(wrong_type)?;
     recipe.check()?;
     refuse_unused(&recipe, given.keys())?;
     Ok(recipe)
+}
+
+/// `table` with the keys that it leaves out, from the preset that it names as its base.
+fn complete(mut table: Table) -> Result<Table> {
+    let name = match table.remove(BASE) {
+        None => presets::REFERENCE.to_owned(),
+        Some(Value::String(name)) => name,
+        Some(other) => {
+            return Err(Error::Usage(format!("base is {other}; write the name of a preset, such as base = \"paper@1\"")));
+        }
+    };
+    let preset = presets::preset(&name).ok_or_else(|| presets::unknown(&name, ", and a base is one of them"))?;
+    let base = parse(preset.text)?;
+    // A preset without a base is complete.
+    let base = if base.contains_key(BASE) { complete(base)? } else { base };
+    Ok(overlay(base, table))
 }
 
 fn check_schema(table: &Table) -> Result<()> {
