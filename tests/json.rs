@@ -186,6 +186,17 @@ fn documents_are_as_documented() {
     let across = format!("{evaluate} {attacks} --transfer-from {}", model.join(":"));
     assert_eq!(documentation.describes("evaluate --transfer-from --json", &printed(&across))["kind"], "transfer");
 
+    let folder_of_heads = path(folder.path(), "transferred");
+    let transfer = format!(
+        "transfer --checkpoint {} {toy} {attacks} --recipe {recipe} --out {folder_of_heads} --quiet",
+        file("checkpoint.safetensors")
+    );
+    let report = documentation.describes("transfer --json", &printed(&transfer));
+    let kept = fs::read_to_string(Path::new(&folder_of_heads).join("transfer.json")).unwrap();
+    assert_eq!(documentation.describes("OUT/transfer.json", &kept), report);
+    documentation.describes("transfer --json", &printed(&format!("{transfer} --seeds 2")));
+    let kept = |name: &str| fs::read_to_string(file(name)).unwrap();
+
     let demo = format!("demo --recipe demo --epochs 1 --width 2 --out {out} {toy}");
     documentation.describes("demo --json", &printed(&demo));
     documentation.describes("OUT/summary.json", &kept("summary.json"));

@@ -105,6 +105,9 @@ fn jobs_take_the_memory_that_they_announce() {
     takes_what_was_announced(&rocl(&[&finetune[..], &out(&tuned), &shared].concat()), idle);
     let fit = ["linear-eval", "--robust", "--batch-size", "256", "--epochs", "1"];
     takes_what_was_announced(&rocl(&[&fit[..], &out(&robust), &shared].concat()), idle);
+    // One fit after the other, and then the attacks, take no more than the largest of them.
+    let (transfer, transferred) = (["transfer", "--batch-size", "128", "--epochs", "1"], path(folder.path(), "transferred"));
+    takes_what_was_announced(&rocl(&[&transfer[..], &out(&transferred), &shared].concat()), idle);
 }
 
 /// A recipe of training with labels whose attack is short.

@@ -168,9 +168,20 @@ impl Settings {
     /// # Errors
     /// Those of [`Source::open`].
     pub fn data(&self, split: Split) -> Result<Dataset> {
-        let data = self.data.open(split, self.limit)?;
+        self.announced(self.data.open(split, self.limit)?, &format!("of the {} split", split.name()))
+    }
+
+    /// Opens the training images and those without labels, within the limit.
+    ///
+    /// # Errors
+    /// Those of [`Source::open_with_unlabeled`].
+    pub fn data_with_unlabeled(&self) -> Result<Dataset> {
+        self.announced(self.data.open_with_unlabeled(self.limit)?, "to train on, with and without labels,")
+    }
+
+    fn announced(&self, data: Dataset, which: &str) -> Result<Dataset> {
         if self.verbose {
-            note(format!("data: {}, {} images of the {} split from {}", data.name, data.len(), split.name(), self.data));
+            note(format!("data: {}, {} images {which} from {}", data.name, data.len(), self.data));
         }
         Ok(data)
     }

@@ -1,7 +1,7 @@
 //! `rocl demo`.
 
 use super::common::{Common, Settings};
-use super::output::{print, print_json};
+use super::output::{print, print_json, save_json};
 use super::precision::in_precision;
 use super::room::Job;
 use crate::data::Split;
@@ -95,10 +95,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         error => error,
     })?;
-    let path = settings.out.join(SUMMARY);
-    let text = serde_json::to_vec_pretty(&summary)
-        .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); run again with another --seed")))?;
-    atomic::write(&path, |file| file.write_all(&text))?;
+    save_json(&settings.out.join(SUMMARY), &summary)?;
     if settings.json {
         return print_json(&summary);
     }

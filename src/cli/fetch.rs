@@ -16,6 +16,7 @@ What --data of other commands takes, told apart by the names of the files:
   DIR/data_batch_1.bin … test_batch.bin       CIFAR-10, binary (what fetch brings)
   DIR/train.bin, test.bin                     CIFAR-100, likewise
   DIR/data_batch_1 … or DIR/train, test       the same in Python (torchvision's)
+  DIR/train_X.bin, train_y.bin, test_…        STL-10, scaled to 32×32
   DIR/train.npz, test.npz                     images uint8 [n, 32, 32, 3], labels
   FILE.npz                                    train_images, train_labels, test_…
   DIR/train/CLASS/*.png, test/CLASS/*.png     PNG or JPEG, 32×32 pixels

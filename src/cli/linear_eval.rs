@@ -6,14 +6,13 @@ use super::precision::in_precision;
 use super::room::Job;
 use crate::data::validation::Validation;
 use crate::element::Element;
-use crate::recipe::linear_eval::{Fit, fit_head};
+use crate::recipe::head::{HeadJob, HeadKind};
+use crate::recipe::linear_eval::Fit;
 use crate::recipe::rehearsal;
-use crate::recipe::robust_linear_eval::fit_robust_head;
 use crate::recipe::settings::{Overrides, Recipe};
-use crate::recipe::trained::{Encoder, HEAD, save_head};
-use crate::recipe::training::data_name;
+use crate::recipe::trained::HEAD;
 use crate::run::atomic;
-use crate::run::checkpoint::{Checkpoint, Kind, Meta};
+use crate::run::checkpoint::Checkpoint;
 use crate::run::progress::Progress;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -74,56 +73,35 @@ pub fn run(args: Args) -> Result<()> {
     if common.recipe.is_some() {
         Recipe { linear_eval: recipe.linear_eval, supervised: recipe.supervised, .. } = common.recipe_or("")?;
     }
-    let batches: Batches = if robust { whole_batches } else { batches };
     let overrides = Overrides { linear_epochs: epochs, ..batches(&recipe, common.batch_size) };
     let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
-    in_precision!(precision, T => fit::<T>(&settings, &checkpoint, val, robust))
+    let kind = if robust { HeadKind::Robust } else { HeadKind::Plain };
+    in_precision!(precision, T => fit::<T>(&settings, &checkpoint, val, kind))
 }
 
-fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Validation>, robust: bool) -> Result<()> {
+fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Validation>, kind: HeadKind) -> Result<()> {
     let path = settings.out.join(HEAD);
     if path.exists() {
         return Err(Error::Usage(format!("{} is there already; choose another --out, or delete it", path.display())));
     }
     let (device, data) = (settings.device()?, settings.training_data(val)?);
     atomic::probe(&path)?;
-    let linear = &settings.recipe.linear_eval;
+    let recipe = &settings.recipe;
+    let job = HeadJob { device: &device, recipe, encoder: checkpoint, data: &data, kind, seed: settings.seed };
     let needs = |batch| {
-        let recipe = |batches: Batches| settings.recipe.clone().with(&batches(&settings.recipe, Some(batch)));
-        match robust {
-            true => rehearsal::robust_linear_eval::<T>(&device, &recipe(whole_batches)?, checkpoint, &data),
-            false => rehearsal::linear_eval::<T>(&device, &recipe(batches)?, checkpoint, &data),
-        }
+        let recipe = in_batches(recipe, batch)?;
+        rehearsal::head::<T>(&HeadJob { recipe: &recipe, ..job })
     };
-    settings.make_room(&device, &Job { batch_size: linear.batch_size, adjustable: true, needs: &needs })?;
-    let passes = u64::from(linear.epochs) + u64::from(!robust);
+    settings.make_room(&device, &Job { batch_size: recipe.linear_eval.batch_size, adjustable: true, needs: &needs })?;
+    let passes = kind.passes(&recipe.linear_eval);
     let mut progress = Progress::new("linear-eval", data.len() as u64 * passes, settings.quiet);
-    let load = if robust { Encoder::<T>::load } else { Encoder::load_for_features };
-    let encoder = load(&device, &settings.recipe, checkpoint)?;
-    let (seed, batch) = (settings.seed, linear.batch_size as usize);
-    let head = encoder.new_head(data.classes.len(), batch, seed)?;
-    let fit = if robust {
-        fit_robust_head(&device, &settings.recipe, &encoder, &data, &head, seed, |images, loss| {
-            progress.advance(images as u64, format!("loss {loss:.4}"));
-            Ok(())
-        })?
-    } else {
-        let features = encoder.features(&data, |images| {
-            progress.advance(images as u64, "features");
-            Ok(())
-        })?;
-        fit_head(&device, linear, &features, &data.labels, &head, seed, |images, loss| {
-            progress.advance(images as u64, format!("loss {loss:.4}"));
-            Ok(())
-        })?
-    };
+    let (head, fit) = job.run::<T>(|images, loss| {
+        progress.advance(images as u64, stage(loss));
+        Ok(())
+    })?;
     progress.finish();
-    let meta = Meta {
-        precision: device.precision::<T>().to_owned(),
-        ..Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data))
-    };
-    save_head(&head, meta, checkpoint, &path)?;
+    head.save(&path)?;
     if settings.json {
         return print_json(&Report { schema: 1, head: path, n: data.len(), fit });
     }
@@ -135,16 +113,19 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Val
     ))
 }
 
-type Batches = fn(&Recipe, Option<u32>) -> Overrides;
-
-/// `--batch-size` of a robust fit, whose steps have the encoder work on a whole batch.
-fn whole_batches(recipe: &Recipe, batch_size: Option<u32>) -> Overrides {
-    let batch = Some(batch_size.unwrap_or(recipe.linear_eval.batch_size));
-    Overrides { linear_batch_size: batch, evaluate_batch_size: batch, ..Overrides::default() }
+/// What a fit is at, for progress.
+pub(super) fn stage(loss: Option<f64>) -> String {
+    loss.map_or_else(|| "features".to_owned(), |loss| format!("loss {loss:.4}"))
 }
 
-/// `--batch-size`: of the fit, and of the passes through the encoder, which need more memory, as far as it makes these smaller.
-fn batches(recipe: &Recipe, batch_size: Option<u32>) -> Overrides {
+/// `--batch-size`: of the fit, and of the other passes through the encoder, which need more memory, as far as it makes these smaller.
+pub(super) fn batches(recipe: &Recipe, batch_size: Option<u32>) -> Overrides {
     let evaluate_batch_size = batch_size.map(|batch| batch.min(recipe.evaluate.batch_size));
     Overrides { linear_batch_size: batch_size, evaluate_batch_size, ..Overrides::default() }
+}
+
+/// The recipe with another batch size, as `--batch-size` gives it one; with its own, as it is.
+pub(super) fn in_batches(recipe: &Recipe, batch: u32) -> Result<Recipe> {
+    let changed = batch != recipe.linear_eval.batch_size;
+    recipe.clone().with(&batches(recipe, changed.then_some(batch)))
 }

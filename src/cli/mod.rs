@@ -15,6 +15,7 @@ pub mod recipe;
 pub mod room;
 pub mod train;
 mod training;
+pub mod transfer;
 pub mod tune;
 pub mod verify;
 
@@ -54,6 +55,7 @@ enum Command {
     Finetune(train::FinetuneArgs),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Transfer(transfer::Args),
     #[command(alias = "recipes")]
     Recipe(recipe::Args),
     Doctor(doctor::Args),
@@ -92,6 +94,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Finetune(args) => train::finetune(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Transfer(args) => transfer::run(args),
         Command::Recipe(args) => recipe::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Verify(args) => verify::run(args),

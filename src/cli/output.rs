@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
+use crate::run::atomic;
 use crate::{Error, Result};
 
 /// Prints a line. When the reader has closed the pipe (`| head`) nothing is printed and nothing is wrong: results are in files
@@ -36,6 +38,17 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
         serde_json::to_string(value)
             .map_err(|error| Error::Numeric(format!("a result has no JSON form ({error}); omit --json")))?,
     )
+}
+
+/// Writes `value` as JSON into the file at `path`.
+///
+/// # Errors
+/// Those of [`atomic::write`], and [`Error::Numeric`] for a value that has no JSON form.
+pub fn save_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| {
+        Error::Numeric(format!("a result has no JSON form ({error}), so that {} is not written; report it", path.display()))
+    })?;
+    atomic::write(path, |file| file.write_all(&text))
 }
 
 /// The text with control characters spelt out, but for line ends and tabs: messages quote what files and arguments hold, and a terminal obeys it.

@@ -9,7 +9,7 @@ use crate::element::Element;
 use crate::recipe::rehearsal;
 use crate::recipe::settings::{Method, Overrides};
 use crate::recipe::training::{CHECKPOINT, Training};
-use crate::run::checkpoint::{Checkpoint, Kind};
+use crate::run::checkpoint::Kind;
 use crate::{Error, Result};
 
 const EXAMPLES: &str = "\
@@ -39,6 +39,9 @@ pub struct Args {
     /// Hold out training images: a fraction, or how many
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
+    /// Add the images without labels, which STL-10 has
+    #[arg(long, conflicts_with = "val")]
+    unlabeled: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -48,7 +51,7 @@ pub struct Args {
 /// # Errors
 /// [`Error::Usage`] for settings out of range or a folder that holds a run already; those of [`Training::run`].
 pub fn run(args: Args) -> Result<()> {
-    let Args { mut common, method, epochs, width, resume, tune, val } = args;
+    let Args { mut common, method, epochs, width, resume, tune, val, unlabeled } = args;
     let out = common.out.clone().unwrap_or_else(|| "rocl-run".into());
     let checkpoint = training::started(&out.join(CHECKPOINT), resume, Kind::Pretrain)?;
     let overrides = Overrides { seed: common.seed, batch_size: common.batch_size, method, epochs, width, ..Overrides::default() };
@@ -60,15 +63,21 @@ pub fn run(args: Args) -> Result<()> {
             "--method {name} trains a classifier; use `rocl train --method {name}`, or choose rocl, simclr or scl"
         )));
     }
+    if unlabeled && method == Method::Scl {
+        return Err(Error::Usage(
+            "--method scl learns from labels, which --unlabeled images lack; leave one of the two out".to_owned(),
+        ));
+    }
     if let Some(checkpoint) = &checkpoint {
         common.computing.resume(checkpoint);
     }
     let settings = common.settle(recipe, out)?;
-    in_precision!(settings.computing.precision(), T => train::<T>(&settings, checkpoint.as_ref(), tune, val))
+    let job = Job { checkpoint: checkpoint.as_ref(), tune, val, unlabeled, trained: "encoder" };
+    in_precision!(settings.computing.precision(), T => train::<T>(&settings, job))
 }
 
-fn train<T: Element>(settings: &Settings, checkpoint: Option<&Checkpoint>, tune: Tune, val: Option<Validation>) -> Result<()> {
-    let job = Job { checkpoint, tune, val, trained: "encoder" };
+fn train<T: Element>(settings: &Settings, job: Job) -> Result<()> {
+    let checkpoint = job.checkpoint;
     training::carry_out::<T, _>(settings, job, rehearsal::pretraining::<T>, |device, recipe, data| match checkpoint {
         Some(checkpoint) => Training::resume(device, recipe, data, checkpoint),
         None => Training::new(device, recipe, data),

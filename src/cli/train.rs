@@ -108,7 +108,7 @@ fn train(shared: Shared, width: Option<u32>, encoder: Option<&Checkpoint>, defau
         common.computing.resume(checkpoint);
     }
     let settings = common.settle(recipe, out)?;
-    let job = Job { checkpoint: checkpoint.as_ref(), tune, val, trained: "classifier" };
+    let job = Job { checkpoint: checkpoint.as_ref(), tune, val, unlabeled: false, trained: "classifier" };
     in_precision!(settings.computing.precision(), T => carry_out::<T>(&settings, job, encoder))
 }
 

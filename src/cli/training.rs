@@ -23,6 +23,8 @@ pub(super) struct Job<'a> {
     pub checkpoint: Option<&'a Checkpoint>,
     pub tune: Tune,
     pub val: Option<Validation>,
+    /// Whether images without labels are trained on too.
+    pub unlabeled: bool,
     /// What comes of it, for messages.
     pub trained: &'static str,
 }
@@ -44,9 +46,10 @@ pub(super) fn carry_out<T: Element, R: TrainingRun<T>>(
     needs: impl Fn(&Device, &Recipe, &Dataset) -> Result<Needs>,
     build: impl FnOnce(&Device, &Recipe, &Dataset) -> Result<Training<T, R>>,
 ) -> Result<()> {
-    let Job { checkpoint, tune, val, trained } = job;
+    let Job { checkpoint, tune, val, unlabeled, trained } = job;
     let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
-    let (device, data) = (settings.device()?, settings.training_data(val)?);
+    let device = settings.device()?;
+    let data = if unlabeled { settings.data_with_unlabeled()? } else { settings.training_data(val)? };
     interrupt::install()?;
     let tuning = tune.start::<T>(&device)?;
     if let Some(checkpoint) = checkpoint {

@@ -12,6 +12,7 @@ mod numpy;
 mod pickle;
 pub mod sampling;
 mod source;
+pub mod stl10;
 pub mod stream;
 pub mod textures;
 pub mod validation;

@@ -3,6 +3,7 @@
 use super::cifar::{self, Cifar, Encoding};
 use super::image_folder::ImageFolder;
 use super::npz::Npz;
+use super::stl10::Stl10;
 use super::{Dataset, Split, textures};
 use crate::{Error, Result};
 use std::fmt;
@@ -10,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// What can be read, for messages.
-const FORMATS: &str =
-    "CIFAR-10 or CIFAR-100 (binary or Python version), train.npz and test.npz, or train/CLASS/*.png and test/CLASS/*.png";
+const FORMATS: &str = "CIFAR-10 or CIFAR-100 (binary or Python version), STL-10 (train_X.bin, train_y.bin, test_X.bin, test_y.bin), train.npz \
+                       and test.npz, or train/CLASS/*.png and test/CLASS/*.png";
 
 /// Where a user says the images are: `--data textures`, or `--data PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ impl Source {
     /// A path is one of these, told apart by the names of the files in it:
     ///
     /// - a folder with the files of [CIFAR-10 or CIFAR-100](cifar), or with the folder that their archives unpack to;
+    /// - the same of [STL-10](super::stl10), whose images are scaled;
     /// - an [`.npz` file](super::npz) with both splits, or a folder with `train.npz` and `test.npz`;
     /// - a folder with [`train/CLASS/*.png` and `test/CLASS/*.png`](super::image_folder).
     ///
@@ -40,6 +42,35 @@ impl Source {
                 Ok(textures::render(textures::SEED, split, limit.unwrap_or(len).min(len)))
             }
             Self::Path(path) => Layout::of(path)?.read(split, limit),
+        }
+    }
+
+    /// The images to train on, those without labels among them, or the first `limit` of all these; see [`Stl10::read_with_unlabeled`].
+    ///
+    /// # Errors
+    /// As [`Source::open`]; [`Error::Usage`] when it is a data set that has no images without labels.
+    pub fn open_with_unlabeled(&self, limit: Option<usize>) -> Result<Dataset> {
+        match self.stl10()? {
+            Some(folder) => folder.read_with_unlabeled(limit),
+            None => Err(Error::Usage(format!("{self} has no images without labels, only STL-10 has; leave --unlabeled out"))),
+        }
+    }
+
+    /// How many images without labels there are beside the others.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn unlabeled_len(&self) -> Result<Option<usize>> {
+        self.stl10()?.map_or(Ok(None), |folder| folder.unlabeled_len())
+    }
+
+    fn stl10(&self) -> Result<Option<Stl10>> {
+        match self {
+            Self::Textures => Ok(None),
+            Self::Path(path) => Ok(match Layout::of(path)? {
+                Layout::Stl10(folder) => Some(folder),
+                _ => None,
+            }),
         }
     }
 }
@@ -72,6 +103,7 @@ impl fmt::Display for Source {
 /// What lies at a path.
 enum Layout {
     Cifar(cifar::Folder),
+    Stl10(Stl10),
     Npz(Npz),
     Images(ImageFolder),
 }
@@ -91,7 +123,10 @@ impl Layout {
         let cifars =
             Cifar::ALL.iter().flat_map(|&cifar| Encoding::ALL.map(|encoding| cifar::Folder::find(path, cifar, encoding)));
         let found = cifars.flatten().map(Self::Cifar);
-        let found = found.chain(Npz::find(path).map(Self::Npz)).chain(ImageFolder::find(path).map(Self::Images));
+        let found = found
+            .chain(Stl10::find(path).map(Self::Stl10))
+            .chain(Npz::find(path).map(Self::Npz))
+            .chain(ImageFolder::find(path).map(Self::Images));
         let mut found: Vec<Self> = found.collect();
         match found.len() {
             1 => Ok(found.remove(0)),
@@ -123,6 +158,7 @@ impl Layout {
     fn read(&self, split: Split, limit: Option<usize>) -> Result<Dataset> {
         match self {
             Self::Cifar(folder) => folder.read(split, limit),
+            Self::Stl10(folder) => folder.read(split, limit),
             Self::Npz(npz) => npz.read(split, limit),
             Self::Images(folder) => folder.read(split, limit),
         }
@@ -132,6 +168,7 @@ impl Layout {
     fn describe(&self) -> String {
         match self {
             Self::Cifar(folder) => folder.path().display().to_string(),
+            Self::Stl10(folder) => folder.path().display().to_string(),
             Self::Npz(npz) => format!("{} (.npz)", npz.path().display()),
             Self::Images(folder) => format!("{} (image files)", folder.path().display()),
         }

@@ -3,7 +3,7 @@
 use super::epoch::EpochBuffers;
 use crate::data::Dataset;
 use crate::element::Real;
-use crate::{Device, Result, Tensor};
+use crate::{Device, Error, Result, Tensor};
 
 /// Labels on the device: of all images, and of those of a step.
 pub struct Labels {
@@ -13,7 +13,16 @@ pub struct Labels {
 
 impl Labels {
     /// Uploads those of `data`, for steps of `batch` images.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for images without labels, which have no classes.
     pub fn new(device: &Device, data: &Dataset, batch: usize) -> Result<Self> {
+        if data.classes.is_empty() {
+            return Err(Error::Usage(format!(
+                "{} has images without labels, which this method learns from; leave these out",
+                data.name
+            )));
+        }
         let all: Vec<i32> = data.labels.iter().map(|&label| label.into()).collect();
         Ok(Self { all: Tensor::from_slice(device, [all.len()], &all)?, of_step: Tensor::zeros(device, [batch])? })
     }

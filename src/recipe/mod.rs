@@ -7,6 +7,7 @@ pub mod demo;
 pub mod engines;
 pub mod epoch;
 pub mod evaluate;
+pub mod head;
 pub mod labels;
 pub mod linear_eval;
 pub mod per_image;
@@ -19,6 +20,7 @@ pub mod supervised;
 pub mod trained;
 pub mod training;
 pub mod training_run;
+pub mod transfer;
 pub mod transfer_matrix;
 pub mod verify;
 

@@ -3,19 +3,18 @@
 //! A CPU's memory is the program's own too: there what it holds besides counts, where that can be large (images that it has read, checkpoints).
 
 use super::demo::{METHODS, judge, with_method};
-use super::linear_eval::fit_head;
+use super::head::{HeadJob, HeadKind};
 use super::pretrain::Pretraining;
-use super::robust_linear_eval::fit_robust_head;
 use super::saved::saving_bytes;
 use super::settings::{Evaluate, LinearEval, NamedAttack, Recipe};
 use super::supervised::Supervised;
 use super::trained::Encoder;
 use super::training_run::TrainingRun;
+use super::transfer::Transfer;
 use super::transfer_matrix::Participant;
 use crate::data::Dataset;
 use crate::device::Needs;
 use crate::element::Element;
-use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Result, Tensor};
 
 /// Of [`Training`](super::training::Training).
@@ -48,37 +47,25 @@ pub fn supervised<T: Element>(device: &Device, recipe: &Recipe, data: &Dataset, 
     })
 }
 
-/// Of loading an encoder and fitting a linear head on it.
+/// Of a [head's fit](HeadJob).
 ///
 /// # Errors
 /// Those of the job.
-pub fn linear_eval<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint, data: &Dataset) -> Result<Needs> {
-    device.needs(|dry| {
-        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
-        let encoder = Encoder::<T>::untrained_for_features(dry, recipe)?;
-        let features = encoder.features(data, |_| Ok(()))?;
-        let settings = one_epoch(&recipe.linear_eval);
-        let head = encoder.new_head(data.classes.len(), settings.batch_size as usize, 0)?;
-        fit_head(dry, &settings, &features, &data.labels, &head, 0, |_, _| Ok(())).map(drop)
+pub fn head<T: Element>(job: &HeadJob) -> Result<Needs> {
+    job.device.needs(|dry| {
+        let _held = held(dry, job.data.images.len() + job.encoder.bytes())?;
+        job.rehearse::<T>(dry)
     })
 }
 
-/// Of loading an encoder and fitting a linear head on adversarial images.
+/// Of fitting heads of these kinds in a [`Transfer`], and measuring them.
 ///
 /// # Errors
 /// Those of the job.
-pub fn robust_linear_eval<T: Element>(
-    device: &Device,
-    recipe: &Recipe,
-    checkpoint: &Checkpoint,
-    data: &Dataset,
-) -> Result<Needs> {
-    device.needs(|dry| {
-        let _held = held(dry, data.images.len() + checkpoint.bytes())?;
-        let encoder = Encoder::<T>::untrained(dry, recipe)?;
-        let settings = Recipe { linear_eval: one_epoch(&recipe.linear_eval), ..recipe.clone() };
-        let head = encoder.new_head(data.classes.len(), recipe.linear_eval.batch_size as usize, 0)?;
-        fit_robust_head(dry, &settings, &encoder, data, &head, 0, |_, _| Ok(())).map(drop)
+pub fn transfer<T: Element>(job: &Transfer, kinds: &[HeadKind]) -> Result<Needs> {
+    job.device.needs(|dry| {
+        let _held = held(dry, job.train.images.len() + job.test.images.len() + job.encoder.bytes())?;
+        job.rehearse::<T>(dry, kinds)
     })
 }
 
@@ -131,7 +118,7 @@ fn held(dry: &Device, bytes: usize) -> Result<Option<Tensor<u8>>> {
 }
 
 /// More epochs take no more memory.
-fn one_epoch(settings: &LinearEval) -> LinearEval {
+pub(super) fn one_epoch(settings: &LinearEval) -> LinearEval {
     LinearEval { epochs: 1, milestones: Vec::new(), ..settings.clone() }
 }
 

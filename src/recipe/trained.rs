@@ -6,9 +6,8 @@ use super::settings::Recipe;
 use crate::data::Dataset;
 use crate::element::Element;
 use crate::nn::{Backbone, Classifier, Inference, Topology};
-use crate::run::checkpoint::{Checkpoint, Meta};
+use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Result, Tensor};
-use std::path::Path;
 
 /// The linear head, in a run's folder.
 pub const HEAD: &str = "head.safetensors";
@@ -100,11 +99,3 @@ fn untrained<T: Element>(device: &Device, recipe: &Recipe) -> Result<Backbone<T>
 
 /// Under which name a head's file keeps the [digest](Checkpoint::digest) of the encoder it was fitted on.
 pub const ENCODER: &str = "run/encoder";
-
-/// Writes a head fitted on `encoder`.
-pub fn save_head<T: Element>(head: &Classifier<T>, meta: Meta, encoder: &Checkpoint, path: &Path) -> Result<()> {
-    let mut checkpoint = Checkpoint::new(meta);
-    checkpoint.put_i64(ENCODER, &[1], &[encoder.digest()])?;
-    saved::save_head(&mut checkpoint, head)?;
-    checkpoint.save(path)
-}

@@ -33,6 +33,17 @@ pub fn cifar_binary(labels: &[u8], first: usize, coarse: Option<u8>) -> Vec<u8> 
     labels.iter().enumerate().flat_map(record).collect()
 }
 
+/// The images of a file of STL-10, given as `[96, 96, 3]`: three planes each, column by column.
+pub fn stl10_images(images: &[&[u8]]) -> Vec<u8> {
+    let stored = |image: &[u8]| (0..27648).map(|at| image[at % 96 * 288 + at / 96 % 96 * 3 + at / 9216]).collect::<Vec<u8>>();
+    images.iter().flat_map(|image| stored(image)).collect()
+}
+
+/// An image of 96×96 pixels that differs from others, and from itself when turned.
+pub fn large_pixels(index: usize) -> Vec<u8> {
+    (0..27648).map(|at| value(index, at / 288, at / 3 % 96, at % 3)).collect()
+}
+
 /// A file of CIFAR's Python version as Python 2 wrote them: protocol 2, `key` with the labels.
 pub fn cifar_pickle(key: &str, labels: &[u8], first: usize) -> Vec<u8> {
     let string = |text: &str| [&[b'U', text.len() as u8][..], text.as_bytes()].concat();

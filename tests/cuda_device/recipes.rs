@@ -12,6 +12,7 @@ use rocl::element::Element;
 use rocl::ops::LossScaleState;
 use rocl::recipe::demo::{METHODS, measure, with_method};
 use rocl::recipe::evaluate::{Accuracy, evaluate};
+use rocl::recipe::head::{HeadJob, HeadKind};
 use rocl::recipe::linear_eval::{Fit, fit_head};
 use rocl::recipe::pretrain::Pretraining;
 use rocl::recipe::settings::{Method, Optimizer, View};
@@ -159,12 +160,8 @@ fn jobs_allocate_what_was_announced<T: Element>(recipe: &Recipe, open: impl Fn()
     let checkpoint = Checkpoint::load(&folder.path().join(CHECKPOINT), Kind::Pretrain).unwrap();
 
     let device = open();
-    allocates(&device, &rehearsal::linear_eval::<T>(&device, recipe, &checkpoint, &train).unwrap(), || {
-        let encoder = Encoder::<T>::load_for_features(&device, recipe, &checkpoint).unwrap();
-        let features = encoder.features(&train, |_| Ok(())).unwrap();
-        let head = encoder.new_head(train.classes.len(), BATCH, 0).unwrap();
-        fit_head(&device, &recipe.linear_eval, &features, &train.labels, &head, 0, |_, _| Ok(())).unwrap();
-    });
+    let job = HeadJob { device: &device, recipe, encoder: &checkpoint, data: &train, kind: HeadKind::Plain, seed: 0 };
+    allocates(&device, &rehearsal::head::<T>(&job).unwrap(), || drop(job.run::<T>(|_, _| Ok(())).unwrap()));
 
     let device = open();
     let settings = &recipe.evaluate;

@@ -7,6 +7,7 @@ use half::f16;
 use rocl::Device;
 use rocl::data::Split;
 use rocl::element::Element;
+use rocl::recipe::head::{HeadJob, HeadKind};
 use rocl::recipe::linear_eval::Fit;
 use rocl::recipe::pretrain::Pretraining;
 use rocl::recipe::robust_linear_eval::fit_robust_head;
@@ -136,12 +137,9 @@ fn jobs_allocate_what_was_announced<T: Element>() {
     }
     let (recipe, device) = (toy(), fake_cuda::device());
     let checkpoint = pretrained::<T>(&recipe);
-    let announced = rehearsal::robust_linear_eval::<T>(&device, &recipe, &checkpoint, &images).unwrap();
-    allocates(&device, &announced, || {
-        let encoder = Encoder::<T>::load(&device, &recipe, &checkpoint).unwrap();
-        let head = encoder.new_head(images.classes.len(), BATCH, 0).unwrap();
-        fit_robust_head(&device, &recipe, &encoder, &images, &head, 0, |_, _| Ok(())).unwrap();
-    });
+    let (encoder, data) = (&checkpoint, &images);
+    let job = HeadJob { device: &device, recipe: &recipe, encoder, data, kind: HeadKind::Robust, seed: 0 };
+    allocates(&device, &rehearsal::head::<T>(&job).unwrap(), || drop(job.run::<T>(|_, _| Ok(())).unwrap()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod image_folder;
 mod npz;
 mod python;
 mod source;
+mod stl10;
 
 use rocl::data::{Dataset, Source, Split};
 use std::path::Path;

@@ -58,6 +58,26 @@ fn cifar_pickles() {
 }
 
 #[test]
+fn stl10_files() {
+    let images = stl10_images(&[&large_pixels(0), &large_pixels(1)]);
+    let dir = folder();
+    let read = |images: &[u8], labels: &[u8], unlabeled: &[u8]| {
+        for (name, bytes) in [("train_X.bin", images), ("train_y.bin", labels), ("unlabeled_X.bin", unlabeled)] {
+            put(dir.path().join(name), bytes);
+        }
+        let data = Source::Path(dir.path().to_owned()).open(Split::Train, None).map_err(|error| error.to_string())?;
+        assert_eq!(data.images.len(), 3072 * data.labels.len());
+        assert!(data.labels.iter().all(|&label| label < 10));
+        let more = Source::Path(dir.path().to_owned()).open_with_unlabeled(None).map_err(|error| error.to_string())?;
+        assert!(more.len() > data.len() && more.images.len() == 3072 * more.len());
+        Ok(())
+    };
+    fuzz("stl10-images", &[images.clone()], |bytes| read(bytes, &[1, 10], &images));
+    fuzz("stl10-labels", &[vec![1, 10]], |bytes| read(&images, bytes, &images));
+    fuzz("stl10-unlabeled", &[images[..27648].to_vec()], |bytes| read(&images, &[1, 10], bytes));
+}
+
+#[test]
 fn npz_archives() {
     let arrays = || [("images", npy_images(0, 2)), ("labels", npy_labels(&[3, 200]))];
     fuzz("npz", &[npz(&arrays(), false), npz(&arrays(), true)], as_data("test.npz"));

@@ -143,7 +143,8 @@ pub fn data(source: &Source) -> Check {
     let len = |split| source.open(split, None).map(|data| (data.name.clone(), data.len()));
     let outcome = len(Split::Train).and_then(|(name, train)| {
         let (_, test) = len(Split::Test)?;
-        Ok(format!("{name}: {train} images to train on, {test} to test on"))
+        let unlabeled = source.unlabeled_len()?.map_or_else(String::new, |n| format!(", and {n} without labels"));
+        Ok(format!("{name}: {train} images to train on, {test} to test on{unlabeled}"))
     });
     Check::new("data", outcome)
 }

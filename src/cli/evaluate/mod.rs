@@ -1,7 +1,7 @@
 //! `rocl evaluate`.
 
 mod adversaries;
-mod report;
+pub(super) mod report;
 mod transfer;
 
 use super::common::{Common, Settings, data_is_known, recipe_of};
@@ -162,11 +162,8 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::Usage(format!("attack `{attack}` goes through random views, but there are none; add --smooth N")));
     }
     let seeds = args.seeds.unwrap_or(1);
-    for (flag, count) in [("--seeds", seeds), ("--smooth", args.smooth.unwrap_or(1))] {
-        if !(1..=MOST).contains(&count) {
-            return Err(Error::Usage(format!("{flag} is {count}, but must be at least 1 and at most {MOST}")));
-        }
-    }
+    at_least_one("--seeds", seeds)?;
+    at_least_one("--smooth", args.smooth.unwrap_or(1))?;
     let precision = settings.computing.precision();
     // What cannot be kept is not worth measuring.
     out.as_deref().map_or(Ok(()), report::probe)?;
@@ -228,8 +225,16 @@ fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> Result<()> {
     Ok(())
 }
 
+/// At least one of what `flag` says how many of.
+pub(super) fn at_least_one(flag: &str, count: u32) -> Result<()> {
+    if (1..=MOST).contains(&count) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{flag} is {count}, but must be at least 1 and at most {MOST}")))
+}
+
 /// Results are told apart by the names of their attacks.
-fn all_different(attacks: &[NamedAttack]) -> Result<()> {
+pub(super) fn all_different(attacks: &[NamedAttack]) -> Result<()> {
     let again = attacks.iter().enumerate().find(|(place, attack)| attacks[..*place].contains(attack));
     again.map_or(Ok(()), |(_, attack)| Err(Error::Usage(format!("attack `{attack}` is there twice; leave one out"))))
 }

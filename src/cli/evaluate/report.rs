@@ -1,15 +1,15 @@
 //! What `rocl evaluate` prints.
 
+use crate::Result;
 use crate::bench::machine::Machine;
 use crate::cli::common::recipe_of;
-use crate::cli::output::print;
+use crate::cli::output::{print, save_json};
 use crate::recipe::accuracies::{Accuracies, Measured};
 use crate::recipe::per_image::Comparison;
 use crate::recipe::settings::{Method, NamedAttack, Recipe};
 use crate::report::table::Table;
 use crate::run::atomic;
 use crate::run::checkpoint::Checkpoint;
-use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -76,13 +76,11 @@ pub(super) fn probe(folder: &Path) -> Result<()> {
 
 /// Writes a result into `folder`.
 pub(super) fn save(folder: &Path, report: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec_pretty(report)
-        .map_err(|error| Error::Numeric(format!("the accuracies have no JSON form ({error}); leave out --out")))?;
-    atomic::write(&folder.join(RESULT), |file| file.write_all(&text))
+    save_json(&folder.join(RESULT), report)
 }
 
 /// `41.02 %`, and its interval.
-pub(super) fn cells(measured: &Measured) -> [String; 2] {
+pub(in crate::cli) fn cells(measured: &Measured) -> [String; 2] {
     let Measured { accuracy, interval, std, .. } = measured;
     let deviation = std.map_or_else(String::new, |std| format!(" ± {std:.2}"));
     [format!("{accuracy:.2} %{deviation}"), format!("{:.2} to {:.2} %", interval.low, interval.high)]
