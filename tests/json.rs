@@ -186,6 +186,18 @@ fn documents_are_as_documented() {
     let across = format!("{evaluate} {attacks} --transfer-from {}", model.join(":"));
     assert_eq!(documentation.describes("evaluate --transfer-from --json", &printed(&across))["kind"], "transfer");
 
+    let (grid, study) = (path(folder.path(), "grid.toml"), path(folder.path(), "study"));
+    let text = format!(
+        "schema = 1\nrecipe = \"{recipe}\"\nrobust = true\n[fixed]\ntrain.batch_size = 16\n[grid]\ntrain.seed = [0, 1]\n"
+    );
+    fs::write(&grid, text).unwrap();
+    let report = documentation.describes(
+        "ablate --json",
+        &printed(&format!("ablate {grid} --limit 64 --threads 2 --device cpu --quiet --out {study}")),
+    );
+    let written = fs::read_to_string(Path::new(&study).join("ablate.json")).unwrap();
+    assert_eq!(documentation.describes("OUT/ablate.json", &written), report);
+
     let demo = format!("demo --recipe demo --epochs 1 --width 2 --out {out} {toy}");
     documentation.describes("demo --json", &printed(&demo));
     documentation.describes("OUT/summary.json", &kept("summary.json"));

@@ -6,14 +6,12 @@ use super::precision::in_precision;
 use super::room::Job;
 use crate::data::validation::Validation;
 use crate::element::Element;
-use crate::recipe::linear_eval::{Fit, fit_head};
-use crate::recipe::rehearsal;
-use crate::recipe::robust_linear_eval::fit_robust_head;
+use crate::recipe::linear_eval::Fit;
 use crate::recipe::settings::{Overrides, Recipe};
-use crate::recipe::trained::{Encoder, HEAD, save_head};
-use crate::recipe::training::data_name;
+use crate::recipe::trained::HEAD;
+use crate::recipe::{heads, rehearsal};
 use crate::run::atomic;
-use crate::run::checkpoint::{Checkpoint, Kind, Meta};
+use crate::run::checkpoint::Checkpoint;
 use crate::run::progress::Progress;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -97,33 +95,14 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Val
         }
     };
     settings.make_room(&device, &Job { batch_size: linear.batch_size, adjustable: true, needs: &needs })?;
-    let passes = u64::from(linear.epochs) + u64::from(!robust);
+    let passes = heads::passes(&settings.recipe, robust);
     let mut progress = Progress::new("linear-eval", data.len() as u64 * passes, settings.quiet);
-    let load = if robust { Encoder::<T>::load } else { Encoder::load_for_features };
-    let encoder = load(&device, &settings.recipe, checkpoint)?;
-    let (seed, batch) = (settings.seed, linear.batch_size as usize);
-    let head = encoder.new_head(data.classes.len(), batch, seed)?;
-    let fit = if robust {
-        fit_robust_head(&device, &settings.recipe, &encoder, &data, &head, seed, |images, loss| {
-            progress.advance(images as u64, format!("loss {loss:.4}"));
-            Ok(())
-        })?
-    } else {
-        let features = encoder.features(&data, |images| {
-            progress.advance(images as u64, "features");
-            Ok(())
-        })?;
-        fit_head(&device, linear, &features, &data.labels, &head, seed, |images, loss| {
-            progress.advance(images as u64, format!("loss {loss:.4}"));
-            Ok(())
-        })?
-    };
+    let (head, fit) = heads::fit::<T>(&device, &settings.recipe, checkpoint, &data, settings.seed, robust, |images, note| {
+        progress.advance(images as u64, note);
+        Ok(())
+    })?;
     progress.finish();
-    let meta = Meta {
-        precision: device.precision::<T>().to_owned(),
-        ..Meta::new(Kind::LinearHead, settings.recipe.to_json()?, settings.seed, data_name(&data))
-    };
-    save_head(&head, meta, checkpoint, &path)?;
+    heads::save(&device, &head, &settings.recipe, settings.seed, &data, checkpoint, &path)?;
     if settings.json {
         return print_json(&Report { schema: 1, head: path, n: data.len(), fit });
     }

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each with its arguments and a `run`.
 
+pub mod ablate;
 pub mod bench;
 pub mod common;
 pub mod demo;
@@ -54,6 +55,7 @@ enum Command {
     Finetune(train::FinetuneArgs),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Ablate(ablate::Args),
     Recipe(recipe::Args),
     Doctor(doctor::Args),
     Verify(verify::Args),
@@ -91,6 +93,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Finetune(args) => train::finetune(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Ablate(args) => ablate::run(args),
         Command::Recipe(args) => recipe::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Verify(args) => verify::run(args),

@@ -1,5 +1,6 @@
 //! What a user asks for: pretraining, training with labels, linear evaluation, accuracy under attack, and the settings of each.
 
+pub mod ablation;
 pub mod accuracies;
 pub mod adversaries;
 pub mod attacked;
@@ -7,6 +8,7 @@ pub mod demo;
 pub mod engines;
 pub mod epoch;
 pub mod evaluate;
+pub mod heads;
 pub mod labels;
 pub mod linear_eval;
 pub mod per_image;

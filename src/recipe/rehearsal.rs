@@ -3,6 +3,8 @@
 //! A CPU's memory is the program's own too: there what it holds besides counts, where that can be large (images that it has read, checkpoints).
 
 use super::demo::{METHODS, judge, with_method};
+use super::evaluate::Evaluation;
+use super::heads::in_whole_batches;
 use super::linear_eval::fit_head;
 use super::pretrain::Pretraining;
 use super::robust_linear_eval::fit_robust_head;
@@ -122,6 +124,44 @@ pub fn demo<T: Element>(device: &Device, recipe: &Recipe, train: &Dataset, test:
             drop(run);
             judge(dry, &recipe, &encoder, train, test).map(drop)
         })
+    })
+}
+
+/// Of a cell of an [ablation](super::ablation), stage by stage: each is done before the next begins.
+///
+/// # Errors
+/// Those of the job.
+pub fn ablated<T: Element>(
+    device: &Device,
+    recipe: &Recipe,
+    train: &Dataset,
+    test: &Dataset,
+    attacks: &[NamedAttack],
+    robust: bool,
+) -> Result<Needs> {
+    let settings = Recipe { linear_eval: one_epoch(&recipe.linear_eval), ..recipe.clone() };
+    let (whole, batch, attacks) = (in_whole_batches(&settings)?, recipe.evaluate.batch_size as usize, one_step_each(attacks));
+    device.needs(|dry| {
+        // Those of both splits stay at hand.
+        let _images = held(dry, train.images.len() + test.images.len())?;
+        let run = Pretraining::<T>::new(dry, recipe, train)?;
+        run.step()?;
+        let saved = saving_bytes(run.network(), run.optimizer());
+        held(dry, saved)?;
+        drop(run);
+        let _checkpoint = held(dry, saved)?;
+        let fitted = |encoder: &Encoder<T>| encoder.new_head(train.classes.len(), settings.linear_eval.batch_size as usize, 0);
+        let encoder = Encoder::<T>::untrained_for_features(dry, &settings)?;
+        let features = encoder.features(train, |_| Ok(()))?;
+        fit_head(dry, &settings.linear_eval, &features, &train.labels, &fitted(&encoder)?, 0, |_, _| Ok(()))?;
+        drop((encoder, features));
+        if robust {
+            let encoder = Encoder::<T>::untrained(dry, &whole)?;
+            fit_robust_head(dry, &whole, &encoder, train, &fitted(&encoder)?, 0, |_, _| Ok(()))?;
+        }
+        let encoder = Encoder::<T>::untrained(dry, recipe)?;
+        let head = encoder.new_head(test.classes.len(), batch, 0)?;
+        Evaluation::new(dry, encoder.inference(), &head, test, &attacks, batch, 0)?.run(|_| Ok(())).map(drop)
     })
 }
 
