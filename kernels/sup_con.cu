@@ -7,35 +7,33 @@
 // the normalisation, and with the keys detached that without G_ji.
 //
 // Three walks over all rows (attend.cuh): for S; for the mean of the positives, whose z^ has s_ip in its product with z^_i; and for the gradient, which
-// needs every S and is a launch of its own. Each block reads z once per walk, from cache but for the first.
+// needs every S and is a launch of its own. Each block reads z once per walk, from cache but for the first. Beyond 256 dimensions (attend_wide.cuh) the
+// mean of the positives takes two walks, for their number and their cosines, and that for the gradient reads z twice.
 #include "rocl.cuh"
 #include "attend.cuh"
+#include "attend_wide.cuh"
 
-// The sum over a warp's lanes of what each added up for query `slot`. All threads of the block take part.
-template <int DIMS> DEVICE inline void share_weights(const Shared& shared, int which, const Sums<DIMS>& sums) {
-#pragma unroll
-    for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
-        shared.scratch(which, warp_id() * QUERIES_PER_WARP + slot)[lane_id()] = sums.weight[slot];
-    }
-    __syncthreads();
+// Whether a key has the label of a query.
+DEVICE inline auto likeness(const Problem& problem, const int32_t* labels) {
+    return [=, first = problem.query(0)](int q, Position key) {
+        Position query = first;
+        query.advance(q, problem.group_batch);
+        return labels[query.image] == labels[key.image];
+    };
 }
 
 template <int DIMS>
 DEVICE inline void losses(const Problem& problem, const Shared& shared, const int32_t* labels, Real* row_loss, Real* inverse_sums,
                           Real* inverse_counts) {
-    auto all = attend<DIMS>(problem, shared, false, [](int, Position, Real exp_s, Real) { return exp_s; });
-    share_weights<DIMS>(shared, 0, all);
+    auto all = attend<DIMS>(problem, shared, false, [](int, Position, Real, Real exp_s, Real) { return exp_s; });
+    share_weights(shared, 0, all.weight);
     Real sums[QUERIES_PER_WARP];
 #pragma unroll
     for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) sums[slot] = total_of_lanes(shared.scratch(0, warp_id() * QUERIES_PER_WARP + slot));
     __syncthreads();
-    Position first = problem.query(0);
-    auto alike = attend<DIMS>(problem, shared, true, [=](int q, Position key, Real, Real) {
-        Position query = first;
-        query.advance(q, problem.group_batch);
-        return (Real)(labels[query.image] == labels[key.image]);
-    });
-    share_weights<DIMS>(shared, 0, alike);
+    auto is_alike = likeness(problem, labels);
+    auto alike = attend<DIMS>(problem, shared, true, [=](int q, Position key, Real, Real, Real) { return (Real)is_alike(q, key); });
+    share_weights(shared, 0, alike.weight);
 #pragma unroll
     for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
         int q = warp_id() * QUERIES_PER_WARP + slot;
@@ -61,6 +59,35 @@ DEVICE inline void losses(const Problem& problem, const Shared& shared, const in
     }
 }
 
+DEVICE inline void wide_losses(const Problem& problem, const Shared& shared, const int32_t* labels, Real* row_loss, Real* inverse_sums,
+                               Real* inverse_counts) {
+    Gathered none(problem, nullptr, 0);
+    norms_of_wide_queries(problem, shared);
+    // Of the warp's queries: S, |P|, and the sum of the positives' cosines.
+    Real sums[3][QUERIES_PER_WARP];
+    auto is_alike = likeness(problem, labels);
+    auto walk = [&](Real (&sums)[QUERIES_PER_WARP], auto weigh) {
+        auto found = attend_wide(problem, shared, false, none, weigh);
+        share_weights(shared, 0, found.weight);
+#pragma unroll
+        for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) sums[slot] = total_of_lanes(shared.scratch(0, warp_id() * QUERIES_PER_WARP + slot));
+        __syncthreads();
+    };
+    walk(sums[0], [](int, Position, Real, Real exp_s, Real) { return exp_s; });
+    walk(sums[1], [=](int q, Position key, Real, Real, Real) { return (Real)is_alike(q, key); });
+    walk(sums[2], [=](int q, Position key, Real cosine, Real, Real) { return is_alike(q, key) ? cosine : (Real)0; });
+#pragma unroll
+    for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
+        int q = warp_id() * QUERIES_PER_WARP + slot;
+        if (!problem.has_query(q) || lane_id() != 0) continue;
+        int64_t row = problem.row(problem.query(q));
+        Real inverse_count = 1 / sums[1][slot];
+        row_loss[row] = logarithm(sums[0][slot]) - sums[2][slot] * inverse_count * problem.inverse_temperature;
+        inverse_sums[row] = 1 / sums[0][slot];
+        inverse_counts[row] = inverse_count;
+    }
+}
+
 // The loss of every row; 1 / S and 1 / |P| of every row, for the gradient. QUERIES rows per block. The other views of an image are positives, so none is
 // without.
 COOPERATIVE_KERNEL(sup_con)(const Real* z, const int32_t* labels, int32_t views, int32_t batch, int32_t d, Real inverse_temperature,
@@ -69,23 +96,37 @@ COOPERATIVE_KERNEL(sup_con)(const Real* z, const int32_t* labels, int32_t views,
     Problem problem = {z, views, batch, batch, d, inverse_temperature, 0, 0, 0};
     problem.locate();
     if (d <= 128) losses<128>(problem, {memory}, labels, row_loss, inverse_sums, inverse_counts);
-    else losses<256>(problem, {memory}, labels, row_loss, inverse_sums, inverse_counts);
+    else if (d <= 256) losses<256>(problem, {memory}, labels, row_loss, inverse_sums, inverse_counts);
+    else wide_losses(problem, {memory}, labels, row_loss, inverse_sums, inverse_counts);
 }
 
-template <int DIMS>
-DEVICE inline void gradient(const Problem& problem, const Shared& shared, const int32_t* labels, Real scale, int32_t detach_keys,
-                            int64_t gradient_rows, const Real* inverse_sums, const Real* inverse_counts, Real* d_z) {
-    if (!problem.needs_gradient(gradient_rows)) return;
-    Position first = problem.query(0);
-    auto sums = attend<DIMS>(problem, shared, true, [=](int q, Position key, Real exp_s, Real) {
+// The weight of a key is G_ij, and with the keys attached + G_ji.
+DEVICE inline auto pushing(const Problem& problem, const int32_t* labels, int32_t detach_keys, const Real* inverse_sums,
+                           const Real* inverse_counts) {
+    return [=, first = problem.query(0)](int q, Position key, Real, Real exp_s, Real) {
         Position query = first;
         query.advance(q, problem.group_batch);
         int64_t i = problem.row(query), j = problem.row(key);
         bool alike = labels[query.image] == labels[key.image];
         Real push = exp_s * inverse_sums[i] - (alike ? inverse_counts[i] : (Real)0);
         return detach_keys ? push : push + (exp_s * inverse_sums[j] - (alike ? inverse_counts[j] : (Real)0));
-    });
+    };
+}
+
+template <int DIMS, typename Weigh>
+DEVICE inline void gradient(const Problem& problem, const Shared& shared, Real scale, int64_t gradient_rows, Weigh weigh, Real* d_z) {
+    if (!problem.needs_gradient(gradient_rows)) return;
+    auto sums = attend<DIMS>(problem, shared, true, weigh);
     through_normalisation<DIMS>(problem, shared, gradient_rows, scale, sums, d_z);
+}
+
+template <typename Weigh>
+DEVICE inline void wide_gradient(const Problem& problem, const Shared& shared, Real scale, int64_t gradient_rows, Weigh weigh, Real* d_z) {
+    if (!problem.needs_gradient(gradient_rows)) return;
+    Gathered gathered(problem, d_z, gradient_rows);
+    norms_of_wide_queries(problem, shared);
+    attend_wide(problem, shared, true, gathered, weigh);
+    through_wide_normalisation(problem, shared, scale, gathered);
 }
 
 // The gradient of rows below gradient_rows, times `scale` = weight / (rows * temperature), from what `sup_con` left of every row.
@@ -95,6 +136,8 @@ COOPERATIVE_KERNEL(sup_con_gradient)(const Real* z, const int32_t* labels, int32
     SHARED(Real, memory, Shared::SIZE);
     Problem problem = {z, views, batch, batch, d, inverse_temperature, 0, 0, 0};
     problem.locate();
-    if (d <= 128) gradient<128>(problem, {memory}, labels, scale, detach_keys, gradient_rows, inverse_sums, inverse_counts, d_z);
-    else gradient<256>(problem, {memory}, labels, scale, detach_keys, gradient_rows, inverse_sums, inverse_counts, d_z);
+    auto weigh = pushing(problem, labels, detach_keys, inverse_sums, inverse_counts);
+    if (d <= 128) gradient<128>(problem, {memory}, scale, gradient_rows, weigh, d_z);
+    else if (d <= 256) gradient<256>(problem, {memory}, scale, gradient_rows, weigh, d_z);
+    else wide_gradient(problem, {memory}, scale, gradient_rows, weigh, d_z);
 }

@@ -33,7 +33,7 @@ fn refused(arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    let alone = ["", "demo", "fetch", "pretrain", "train", "recipe", "recipes", "doctor", "verify", "bench"];
+    let alone = ["", "demo", "ablate", "fetch", "pretrain", "train", "recipe", "recipes", "doctor", "verify", "bench"];
     let of_encoders = ["linear-eval", "finetune", "evaluate", "transfer", "alf"];
     let benchmarks = ["bench step", "bench attack", "bench kernels", "bench model", "bench compare"];
     for command in alone.into_iter().chain(of_encoders).chain(benchmarks) {

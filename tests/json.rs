@@ -196,6 +196,17 @@ fn documents_are_as_documented() {
     assert_eq!(documentation.describes("OUT/transfer.json", &kept), report);
     documentation.describes("transfer --json", &printed(&format!("{transfer} --seeds 2")));
     let kept = |name: &str| fs::read_to_string(file(name)).unwrap();
+    let (grid, study) = (path(folder.path(), "grid.toml"), path(folder.path(), "study"));
+    let text = format!(
+        "schema = 1\nrecipe = \"{recipe}\"\nrobust = true\n[fixed]\ntrain.batch_size = 16\n[grid]\ntrain.seed = [0, 1]\n"
+    );
+    fs::write(&grid, text).unwrap();
+    let report = documentation.describes(
+        "ablate --json",
+        &printed(&format!("ablate {grid} --limit 64 --threads 2 --device cpu --quiet --out {study}")),
+    );
+    let written = fs::read_to_string(Path::new(&study).join("ablate.json")).unwrap();
+    assert_eq!(documentation.describes("OUT/ablate.json", &written), report);
 
     let demo = format!("demo --recipe demo --epochs 1 --width 2 --out {out} {toy}");
     documentation.describes("demo --json", &printed(&demo));

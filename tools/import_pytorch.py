@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 HEAD = "head.safetensors"
 # The largest sizes of the engine.
-LIMITS = {"width": 4096, "projection_hidden": 131072, "projection": 256}
+LIMITS = {"width": 4096, "projection_hidden": 131072, "projection": 65536}
 COUNTER = "num_batches_tracked"
 
 

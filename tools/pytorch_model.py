@@ -110,12 +110,12 @@ class Projector(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder, projector and, if there is one, linear head. Gives class scores with a head, else features."""
+    """Encoder, projector (the identity where `hidden` is None) and, if there is one, linear head. Gives class scores with a head, else features."""
 
     def __init__(self, architecture, width, hidden, projection=128, classes=None, mean=None, std=None):
         super().__init__()
         self.model = ResNet(architecture, width, mean, std)
-        self.projector = Projector(self.model.features, hidden, projection)
+        self.projector = Projector(self.model.features, hidden, projection) if hidden else nn.Identity()
         self.linear = nn.Linear(self.model.features, classes) if classes else None
 
     def forward(self, images):
@@ -131,11 +131,12 @@ def network_for(state, mean=None, std=None):
             raise Refusal(f"{name} has no extents; give the file that was written of the whole network")
         return state[name].shape[0]
 
+    projected = any(name.startswith("projector.") for name in state)
     return Network(
         architecture="resnet50" if "model.layer1.0.conv3.weight" in state else "resnet18",
         width=extent("model.conv1.weight"),
-        hidden=extent("projector.linear_1.weight"),
-        projection=extent("projector.linear_2.weight"),
+        hidden=extent("projector.linear_1.weight") if projected else None,
+        projection=extent("projector.linear_2.weight") if projected else None,
         classes=extent("linear.weight") if "linear.weight" in state else None,
         mean=mean,
         std=std,

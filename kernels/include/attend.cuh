@@ -64,7 +64,7 @@ struct Shared {
     DEVICE inline Real* scratch(int which, int q) const { return tile + (which * QUERIES + q) * 32; }
 };
 
-// Up to DIMS dimensions: 128 or 256.
+// Up to DIMS dimensions: 128 or 256. attend_wide.cuh has more.
 template <int DIMS> struct Shape {
     static constexpr int KEYS = TILE_KEYS * 128 / DIMS, STRIDE = DIMS + PAD;
     // Queries that a thread compares its key with.
@@ -136,24 +136,11 @@ template <int DIMS> DEVICE inline void norms_of_queries(const Problem& problem, 
     shared.query_norms()[threadIdx.x] = square_root(total(square));
 }
 
-// Fills weights and inverse norms for the tile of keys from `first_key`: a thread compares one key with PAIRS queries.
-// weigh(q, key, exp(s), 1 / (|z_key| + TINY)) is what query q shall add up of the key, a Position.
-template <int DIMS, typename Weigh>
-DEVICE inline void compare(const Problem& problem, const Shared& shared, int first_key, Weigh weigh) {
-    constexpr int KEYS = Shape<DIMS>::KEYS, PAIRS = Shape<DIMS>::PAIRS;
-    int slot = threadIdx.x % KEYS, first = threadIdx.x / KEYS * PAIRS, key = first_key + slot;
-    if (key >= problem.rows || first >= QUERIES) return;
-    const Real* z_key = shared.tile + slot * Shape<DIMS>::STRIDE;
-    const Real* z_query = shared.queries() + first * DIMS;
-    Lanes<8> products[PAIRS + 1] = {};  // the last is the key with itself
-#pragma unroll 1
-    for (int k = 0; k < problem.d; k += 8) {
-        auto part = load(z_key, At<8>{k});
-#pragma unroll
-        for (int pair = 0; pair <= PAIRS; ++pair) {
-            add_products(products[pair], part, load(pair < PAIRS ? z_query + pair * DIMS : z_key, At<8>{k}));
-        }
-    }
+// Weights of a key for queries `first` to `first` + PAIRS, from its products with them and, the last, with itself.
+// weigh(q, key, cosine, exp(s), 1 / (|z_key| + TINY)) is what query q shall add up of the key, a Position.
+template <int KEYS, int PAIRS, typename Weigh>
+DEVICE inline void weigh_key(const Problem& problem, const Shared& shared, int key, int slot, int first,
+                             const Lanes<8> (&products)[PAIRS + 1], Weigh weigh) {
     Real inverse = 1 / (square_root(total(products[PAIRS])) + TINY);
     if (first == 0) shared.key_inverses()[slot] = inverse;
     Position position = problem.position(key);
@@ -163,8 +150,28 @@ DEVICE inline void compare(const Problem& problem, const Shared& shared, int fir
         Real cosine = total(products[pair]) * inverse / (shared.query_norms()[q] + TINY);
         bool counts = problem.has_query(q) && problem.first_query + q != key;
         Real exp_s = exponential(cosine * problem.inverse_temperature);
-        shared.weights()[q * KEYS + slot] = counts ? weigh(q, position, exp_s, inverse) : (Real)0;
+        shared.weights()[q * KEYS + slot] = counts ? weigh(q, position, cosine, exp_s, inverse) : (Real)0;
     }
+}
+
+// Fills weights and inverse norms for the tile of keys from `first_key`: a thread compares one key with PAIRS queries.
+template <int DIMS, typename Weigh>
+DEVICE inline void compare(const Problem& problem, const Shared& shared, int first_key, Weigh weigh) {
+    constexpr int KEYS = Shape<DIMS>::KEYS, PAIRS = Shape<DIMS>::PAIRS;
+    int slot = threadIdx.x % KEYS, first = threadIdx.x / KEYS * PAIRS, key = first_key + slot;
+    if (key >= problem.rows || first >= QUERIES) return;
+    const Real* z_key = shared.tile + slot * Shape<DIMS>::STRIDE;
+    const Real* z_query = shared.queries() + first * DIMS;
+    Lanes<8> products[PAIRS + 1] = {};
+#pragma unroll 1
+    for (int k = 0; k < problem.d; k += 8) {
+        auto part = load(z_key, At<8>{k});
+#pragma unroll
+        for (int pair = 0; pair <= PAIRS; ++pair) {
+            add_products(products[pair], part, load(pair < PAIRS ? z_query + pair * DIMS : z_key, At<8>{k}));
+        }
+    }
+    weigh_key<KEYS, PAIRS>(problem, shared, key, slot, first, products, weigh);
 }
 
 // Adds a tile's weights, and with `rows` its weighted rows, to the sums of the warp's queries. Tile sums are added to the whole, so that
@@ -223,6 +230,15 @@ DEVICE inline Sums<DIMS> attend(const Problem& problem, const Shared& shared, bo
         __syncthreads();
     }
     return sums;
+}
+
+// Leaves what each lane added up for the warp's queries where `total_of_lanes` finds it. All threads of the block take part.
+DEVICE inline void share_weights(const Shared& shared, int which, const Real (&weight)[QUERIES_PER_WARP]) {
+#pragma unroll
+    for (int slot = 0; slot < QUERIES_PER_WARP; ++slot) {
+        shared.scratch(which, warp_id() * QUERIES_PER_WARP + slot)[lane_id()] = weight[slot];
+    }
+    __syncthreads();
 }
 
 // d_z of the warp's queries from the gradient by z^ in `sums`: through z^ = z / (|z| + TINY), times `scale`. At |z| = 0 the norm counts as

@@ -10,7 +10,7 @@ use super::precision::Precision;
 use super::room::{self, Job, Size};
 use crate::data::validation::Validation;
 use crate::data::{Dataset, Source, Split};
-use crate::device::HostOptions;
+use crate::device::{HostOptions, Needs};
 use crate::recipe::Recipe;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Error, Result};
@@ -98,6 +98,14 @@ impl Computing {
     /// Those of [`room::make`].
     pub fn make_room(&self, device: &Device, job: &Job, quiet: bool) -> Result<()> {
         room::make(device, job, self.max_memory, quiet)
+    }
+
+    /// The same for several jobs, one after the other, each with its name.
+    ///
+    /// # Errors
+    /// Those of [`room::make_for_all`].
+    pub fn make_room_for_all(&self, device: &Device, jobs: &[(String, Needs)], quiet: bool) -> Result<()> {
+        room::make_for_all(device, jobs, self.max_memory, quiet)
     }
 
     /// What a CPU device is opened with.

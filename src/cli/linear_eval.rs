@@ -6,7 +6,7 @@ use super::precision::in_precision;
 use super::room::Job;
 use crate::data::validation::Validation;
 use crate::element::Element;
-use crate::recipe::head::{HeadJob, HeadKind};
+use crate::recipe::head::{HeadJob, HeadKind, stage};
 use crate::recipe::linear_eval::Fit;
 use crate::recipe::rehearsal;
 use crate::recipe::settings::{Overrides, Recipe};
@@ -111,11 +111,6 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Val
         data.len(),
         path.display()
     ))
-}
-
-/// What a fit is at, for progress.
-pub(super) fn stage(loss: Option<f64>) -> String {
-    loss.map_or_else(|| "features".to_owned(), |loss| format!("loss {loss:.4}"))
 }
 
 /// `--batch-size`: of the fit, and of the other passes through the encoder, which need more memory, as far as it makes these smaller.

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each with its arguments and a `run`.
 
+pub mod ablate;
 pub mod bench;
 pub mod common;
 pub mod demo;
@@ -55,6 +56,7 @@ enum Command {
     Finetune(train::FinetuneArgs),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Ablate(ablate::Args),
     Transfer(transfer::Args),
     #[command(alias = "recipes")]
     Recipe(recipe::Args),
@@ -94,6 +96,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Finetune(args) => train::finetune(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Ablate(args) => ablate::run(args),
         Command::Transfer(args) => transfer::run(args),
         Command::Recipe(args) => recipe::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -33,6 +33,24 @@ pub fn make(device: &Device, job: &Job, most: Option<Size>, quiet: bool) -> Resu
     device.reserve(&needs)
 }
 
+/// Says what the largest of these jobs needs on `device`, unless `quiet`, and takes what of each is not tensors.
+///
+/// # Errors
+/// [`Error::Usage`] when one needs more than `most`, [`Error::Device`] when one needs more than is free; with its name.
+pub fn make_for_all(device: &Device, jobs: &[(String, Needs)], most: Option<Size>, quiet: bool) -> Result<()> {
+    const REMEDY: &str = "a smaller train.batch_size, linear_eval.batch_size, evaluate.batch_size or network.width needs less";
+    for (name, needs) in jobs {
+        if let Some(most) = most.filter(|most| most.0 < needs.bytes()) {
+            return Err(Error::Usage(format!("{name} needs {needs}, and --max-memory allows {most}; {REMEDY}")));
+        }
+        device.check_room(needs, |_| format!("{REMEDY}, and it is {name}"))?;
+    }
+    if let Some((name, needs)) = jobs.iter().max_by_key(|(_, needs)| needs.bytes()).filter(|_| !quiet) {
+        note(format!("needs {needs} on {}, most of all for {name}", device.description()));
+    }
+    jobs.iter().try_for_each(|(_, needs)| device.reserve(needs))
+}
+
 /// What to do when there are only so many bytes.
 fn remedy(job: &Job, bytes: usize) -> String {
     if !job.adjustable {

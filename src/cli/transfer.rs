@@ -3,7 +3,7 @@
 use super::common::{Common, Settings, data_is_known, recipe_of};
 use super::evaluate::report::cells;
 use super::evaluate::{all_different, at_least_one};
-use super::linear_eval::{batches, in_batches, stage};
+use super::linear_eval::{batches, in_batches};
 use super::output::{note, print, print_json, save_json};
 use super::precision::in_precision;
 use super::room::Job;
@@ -11,7 +11,7 @@ use crate::data::validation::Validation;
 use crate::data::{Dataset, Split};
 use crate::element::Element;
 use crate::recipe::accuracies::{Accuracies, Measured};
-use crate::recipe::head::HeadKind;
+use crate::recipe::head::{HeadKind, stage};
 use crate::recipe::linear_eval::Fit;
 use crate::recipe::rehearsal;
 use crate::recipe::settings::{NamedAttack, Overrides, Recipe};

@@ -19,6 +19,7 @@ pub mod validation;
 
 pub use source::Source;
 
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Height and width of every image, in pixels.
@@ -98,6 +99,12 @@ impl Dataset {
     /// When `index` is not below [`len`](Self::len), as for a slice.
     pub fn image(&self, index: usize) -> &[u8] {
         &self.images[index * IMAGE_BYTES..][..IMAGE_BYTES]
+    }
+
+    /// SHA-256 of all pixels and then all labels, as 64 hexadecimal digits: tells these images from others.
+    pub fn sha256(&self) -> String {
+        let sum = Sha256::new().chain_update(&self.images).chain_update(&self.labels).finalize();
+        sum.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The first `limit` images, or all where there are fewer (as `Iterator::take`).

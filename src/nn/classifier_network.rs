@@ -3,7 +3,7 @@
 use super::backbone::Backbone;
 use super::classifier::Classifier;
 use super::network::PROJECTOR;
-use super::projector::Projector;
+use super::projector::{Projection, Projector};
 use super::topology::Topology;
 use crate::element::Element;
 use crate::{Device, Error, Result, Tensor, ops};
@@ -17,22 +17,23 @@ pub struct ClassifierNetwork<T: Element> {
 }
 
 impl<T: Element> ClassifierNetwork<T> {
-    /// Allocates the network for passes of up to `max_batch` images, and draws its initial parameters from `seed`. `projector` is its hidden units and the
-    /// dimension of an embedding.
+    /// Allocates the network for passes of up to `max_batch` images, and draws its initial parameters from `seed`. `projection` is where
+    /// embeddings are contrasted too.
     pub fn new(
         device: &Device,
         topology: &Topology,
         classes: usize,
-        projector: Option<[usize; 2]>,
+        projection: Option<Projection>,
         max_batch: usize,
         seed: u64,
     ) -> Result<Self> {
         let features = topology.features;
-        let specs = projector.map(|[hidden, projection]| Projector::<T>::specs(PROJECTOR, features, hidden, projection));
+        let specs = projection.map(|projection| projection.specs(PROJECTOR, features));
         // The encoder's and the projector's initial parameters are those of a network that is pretrained.
         let heads = specs.into_iter().flatten().chain(Classifier::<T>::specs(features, classes));
         let backbone = Backbone::new(device, topology, heads, max_batch, seed)?;
-        let projector = projector.map(|_| Projector::new(device, backbone.parameters(), PROJECTOR, max_batch)).transpose()?;
+        let projector = |projection| Projector::of(device, projection, features, backbone.parameters(), PROJECTOR, max_batch);
+        let projector = projection.map(projector).transpose()?;
         Self::on(device, backbone, projector, features, max_batch)
     }
 

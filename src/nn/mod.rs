@@ -33,6 +33,6 @@ pub use init::initialize;
 pub use linear::Linear;
 pub use network::{Network, PROJECTOR};
 pub use parameters::{Parameter, ParameterSpec, Parameters};
-pub use projector::Projector;
+pub use projector::{Projection, Projector};
 pub use staging::{RowScaled, Staging};
 pub use topology::{Architecture, BlockSpec, ConvSpec, Normalization, Topology};

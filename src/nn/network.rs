@@ -2,7 +2,7 @@
 
 use super::backbone::{Backbone, Encoder};
 use super::parameters::Parameters;
-use super::projector::Projector;
+use super::projector::{Projection, Projector};
 use super::topology::Topology;
 use crate::element::Element;
 use crate::{Device, Result, Tensor};
@@ -17,7 +17,7 @@ pub struct Network<T: Element> {
 }
 
 impl<T: Element> Network<T> {
-    /// Allocates the network for passes of up to `max_batch` images, and draws its initial parameters from `seed`.
+    /// Allocates the network, with a projector of two layers, for passes of up to `max_batch` images, and draws its initial parameters from `seed`.
     pub fn new(
         device: &Device,
         topology: &Topology,
@@ -26,9 +26,19 @@ impl<T: Element> Network<T> {
         max_batch: usize,
         seed: u64,
     ) -> Result<Self> {
-        let projector = Projector::<T>::specs(PROJECTOR, topology.features, hidden, projection);
-        let backbone = Backbone::new(device, topology, projector, max_batch, seed)?;
-        Ok(Self { projector: Projector::new(device, backbone.parameters(), PROJECTOR, max_batch)?, backbone })
+        Self::with(device, topology, Projection::Layers { hidden, out: projection }, max_batch, seed)
+    }
+
+    /// The same with any projection.
+    pub fn with(device: &Device, topology: &Topology, projection: Projection, max_batch: usize, seed: u64) -> Result<Self> {
+        let backbone = Backbone::new(device, topology, projection.specs(PROJECTOR, topology.features), max_batch, seed)?;
+        let projector = Projector::of(device, projection, topology.features, backbone.parameters(), PROJECTOR, max_batch)?;
+        Ok(Self { projector, backbone })
+    }
+
+    /// A projector over the same parameters with buffers of its own, for up to `max_batch` rows.
+    pub fn another_projector(&self, device: &Device, max_batch: usize) -> Result<Projector<T>> {
+        self.projector.twin(device, self.parameters(), PROJECTOR, max_batch)
     }
 
     /// The arena.

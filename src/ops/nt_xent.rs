@@ -9,7 +9,8 @@ use crate::{Device, Error, Result, Tensor};
 pub(super) const QUERIES: usize = 8;
 pub(super) const THREADS: usize = 128;
 const MOST_VIEWS: usize = 16;
-const MOST_DIMENSIONS: usize = 256;
+/// As many as the widest network has features.
+const MOST_DIMENSIONS: usize = 1 << 17;
 /// exp(1/0.02) = e⁵⁰ keeps sums over any batch within the range of `f32`.
 const LEAST_TEMPERATURE: f64 = 0.02;
 
@@ -56,7 +57,7 @@ impl<R: Real> NtXentWorkspace<R> {
 
 /// `weight` times the NT-Xent loss (RoCL, Equation 1) of `z`, and its gradient.
 ///
-/// `z` is `[views·batch, d]`, view after view, d at most 256. With ẑ = z/(|z| + 10⁻⁸), s = ẑẑᵀ/τ and P = exp(s) without its diagonal,
+/// `z` is `[views·batch, d]`, view after view. With ẑ = z/(|z| + 10⁻⁸), s = ẑẑᵀ/τ and P = exp(s) without its diagonal,
 /// each row divided by (its sum + 10⁻⁸), the loss of a group of n rows is 1/n Σᵢ Σₚ −ln(Pᵢₚ + 10⁻⁸) over the same image's other views p:
 /// summed over the positives, not averaged.
 ///

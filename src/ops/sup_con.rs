@@ -9,7 +9,7 @@ use crate::{Error, Result, Tensor};
 
 /// `weight` times the supervised contrastive loss (Khosla et al. 2020, L_out of equation 2) of `z`, and its gradient.
 ///
-/// `z` is `[views·batch, d]`, view after view, d at most 256; `labels` is `[batch]`. With ẑ = z/(|z| + 10⁻⁸), s = ẑẑᵀ/τ and Pᵢ all rows of the label of i
+/// `z` is `[views·batch, d]`, view after view; `labels` is `[batch]`. With ẑ = z/(|z| + 10⁻⁸), s = ẑẑᵀ/τ and Pᵢ all rows of the label of i
 /// but i itself, the loss is the mean over i of ln Σⱼ exp(sᵢⱼ) − mean over p ∈ Pᵢ of sᵢₚ, where j ≠ i. Views, τ and whether keys are detached are those
 /// of `settings`, which has one group.
 ///

@@ -71,8 +71,15 @@ pub struct Accuracies {
 }
 
 impl Accuracies {
-    /// Of images that are right under each seed.
+    /// Of images that are right under each seed of the attacks on one model.
     pub fn new(attacks: &[NamedAttack], by_seed: &[Right]) -> Self {
+        // No seed changes it, and equal numbers have no deviation worth telling.
+        let clean = by_seed.iter().take(1).map(|right| &right.clean[..]);
+        Self { clean: Measured::of(clean), ..Self::of_models(attacks, by_seed) }
+    }
+
+    /// Of images that each of several models, trained with other seeds, gets right.
+    pub fn of_models(attacks: &[NamedAttack], by_seed: &[Right]) -> Self {
         let attacked = |(place, attack): (usize, &NamedAttack)| Attacked {
             attack: attack.to_string(),
             norm: attack.norm_name(),
@@ -85,11 +92,9 @@ impl Accuracies {
             measured: Measured::of(by_seed.iter().map(|right| &right.attacked[place][..])),
         };
         let always: Vec<Vec<bool>> = by_seed.iter().map(Right::always).collect();
-        // No seed changes it, and equal numbers have no deviation worth telling.
-        let clean = by_seed.iter().take(1).map(|right| &right.clean[..]);
         Self {
             n: by_seed.first().map_or(0, |right| right.clean.len()),
-            clean: Measured::of(clean),
+            clean: Measured::of(by_seed.iter().map(|right| &right.clean[..])),
             attacks: attacks.iter().enumerate().map(attacked).collect(),
             worst_case: Measured::of(always.iter().map(|right| &right[..])),
         }

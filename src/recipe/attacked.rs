@@ -4,7 +4,7 @@ use super::Recipe;
 use crate::attack::{InstanceBuffers, InstanceObjective};
 use crate::element::Element;
 use crate::loss::EmbeddingLoss;
-use crate::nn::{Inference, Network, PROJECTOR, Projector};
+use crate::nn::{Inference, Network, Projector};
 use crate::{Device, Result, Tensor};
 
 /// Encoder in inference form, projector, and the buffers of the objective, in the way that `attack.reuse_target` and
@@ -18,7 +18,7 @@ pub struct Attacked<T: Element> {
 impl<T: Element> Attacked<T> {
     /// Allocates what batches of the recipe need. The projector is the network's; call [`Attacked::copy_from`] for the encoder.
     pub fn new(device: &Device, recipe: &Recipe, network: &Network<T>) -> Result<Self> {
-        let (batch, projection) = (recipe.train.batch_size as usize, recipe.network.projection as usize);
+        let (batch, projection) = (recipe.train.batch_size as usize, recipe.embedding());
         let (images, buffers) = if recipe.attack.reuse_target {
             (batch, InstanceBuffers::new(device, batch, projection)?)
         } else {
@@ -26,7 +26,7 @@ impl<T: Element> Attacked<T> {
         };
         let form = if recipe.attack.fold_batch_norm { Inference::folded } else { Inference::unfolded };
         let encoder = form(device, &recipe.topology(), images)?;
-        Ok(Self { encoder, projector: Projector::new(device, network.parameters(), PROJECTOR, images)?, buffers })
+        Ok(Self { encoder, projector: network.another_projector(device, images)?, buffers })
     }
 
     /// Takes over the encoder's current parameters and running statistics.

@@ -46,6 +46,11 @@ impl HeadKind {
     }
 }
 
+/// What a fit is at, for progress: [`HeadJob::run`] tells the loss.
+pub fn stage(loss: Option<f64>) -> String {
+    loss.map_or_else(|| "features".to_owned(), |loss| format!("loss {loss:.4}"))
+}
+
 /// A head to be fitted.
 #[derive(Clone, Copy)]
 pub struct HeadJob<'a> {

@@ -1,5 +1,6 @@
 //! What a user asks for: pretraining, training with labels, linear evaluation, accuracy under attack, and the settings of each.
 
+pub mod ablation;
 pub mod accuracies;
 pub mod adversaries;
 pub mod attacked;

@@ -66,6 +66,15 @@ impl PerImage {
         }
     }
 
+    /// The results under exactly these attacks; none where they were others.
+    pub fn results(&self, attacks: &[NamedAttack]) -> Option<Right> {
+        let [(clean, right), attacked @ .., (worst, _)] = &self.right[..] else { return None };
+        let same = attacked.iter().map(|(name, _)| name).eq(&attacks.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let bits = |digits: &String| digits.bytes().map(|digit| digit == b'1').collect();
+        let ours = clean == "clean" && worst == "worst_case" && same;
+        ours.then(|| Right { clean: bits(right), attacked: attacked.iter().map(|(_, digits)| bits(digits)).collect() })
+    }
+
     /// Writes it into `folder`.
     ///
     /// # Errors

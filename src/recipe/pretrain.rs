@@ -85,7 +85,7 @@ impl<R: Real> Ingredients<R> {
 }
 
 /// The mean losses of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Losses {
     /// Contrastive loss over all views.
     pub main: f64,
@@ -123,11 +123,10 @@ impl<T: Element> Pretraining<T> {
     ) -> Result<Self> {
         let batch = recipe.train.batch_size as usize;
         let topology = recipe.topology();
-        let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
         let epoch = EpochBuffers::new(device, data, batch, 2, 3)?;
         let passes = if recipe.train.method == Method::Rocl { 3 } else { 2 };
         let rows = passes * batch;
-        let network = Network::new(device, &topology, hidden, projection, rows, recipe.train.seed)?;
+        let network = Network::with(device, &topology, recipe.projection(), rows, recipe.train.seed)?;
         let Ingredients { loss, attack_loss, regularizer, attack } = ingredients(epoch.clock())?;
         let adversary = match recipe.train.method {
             Method::Simclr | Method::Scl => None,
@@ -155,7 +154,7 @@ impl<T: Element> Pretraining<T> {
             optimizer: Optimizer::new(device, network.parameters(), &recipe.optimizer)?,
             epoch,
             images: Tensor::zeros(device, [rows, 32, 32, 3])?,
-            d_embeddings: Tensor::zeros(device, [rows, projection])?,
+            d_embeddings: Tensor::zeros(device, [rows, recipe.embedding()])?,
             losses: Tensor::zeros(device, [3])?,
             labels: None,
             network,

@@ -3,6 +3,7 @@
 //! A CPU's memory is the program's own too: there what it holds besides counts, where that can be large (images that it has read, checkpoints).
 
 use super::demo::{METHODS, judge, with_method};
+use super::evaluate::Evaluation;
 use super::head::{HeadJob, HeadKind};
 use super::pretrain::Pretraining;
 use super::saved::saving_bytes;
@@ -15,6 +16,7 @@ use super::transfer_matrix::Participant;
 use crate::data::Dataset;
 use crate::device::Needs;
 use crate::element::Element;
+use crate::run::checkpoint::{Checkpoint, Kind, Meta};
 use crate::{Device, Result, Tensor};
 
 /// Of [`Training`](super::training::Training).
@@ -109,6 +111,39 @@ pub fn demo<T: Element>(device: &Device, recipe: &Recipe, train: &Dataset, test:
             drop(run);
             judge(dry, &recipe, &encoder, train, test).map(drop)
         })
+    })
+}
+
+/// Of a cell of an [ablation](super::ablation), stage by stage: each is done before the next begins.
+///
+/// # Errors
+/// Those of the job.
+pub fn ablated<T: Element>(
+    device: &Device,
+    recipe: &Recipe,
+    train: &Dataset,
+    test: &Dataset,
+    attacks: &[NamedAttack],
+    kinds: &[HeadKind],
+) -> Result<Needs> {
+    let (batch, attacks) = (recipe.evaluate.batch_size as usize, one_step_each(attacks));
+    // A rehearsal does not look into it.
+    let encoder = Checkpoint::new(Meta::new(Kind::Pretrain, String::new(), 0, ""));
+    device.needs(|dry| {
+        // Those of both splits stay at hand.
+        let _images = held(dry, train.images.len() + test.images.len())?;
+        let run = Pretraining::<T>::new(dry, recipe, train)?;
+        run.step()?;
+        let saved = saving_bytes(run.network(), run.optimizer());
+        held(dry, saved)?;
+        drop(run);
+        let _checkpoint = held(dry, saved)?;
+        for &kind in kinds {
+            HeadJob { device: dry, recipe, encoder: &encoder, data: train, kind, seed: 0 }.rehearse::<T>(dry)?;
+        }
+        let encoder = Encoder::<T>::untrained(dry, recipe)?;
+        let head = encoder.new_head(test.classes.len(), batch, 0)?;
+        Evaluation::new(dry, encoder.inference(), &head, test, &attacks, batch, 0)?.run(|_| Ok(())).map(drop)
     })
 }
 

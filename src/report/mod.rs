@@ -1,4 +1,5 @@
-//! Results for people: text tables, and the statistics in them.
+//! Results for people: text tables, plots, and the statistics in them.
 
+pub mod plot;
 pub mod statistics;
 pub mod table;

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{atomic, file};
@@ -90,6 +91,18 @@ impl Metrics {
         let line = line(&self.path, &Line { epoch, record })?;
         self.file.write_all(&line).and_then(|()| self.file.flush()).map_err(|error| atomic::failure(&self.path, &error))
     }
+}
+
+/// The records of a log's epochs, in order.
+///
+/// # Errors
+/// [`Error::File`] when the file cannot be read, or is no log of such records.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let text = file::read_text(path).map_err(|error| Error::file(path, format!("cannot be read ({error}); train anew")))?;
+    let mut lines = text.lines();
+    check_header(path, lines.next().unwrap_or_default())?;
+    let record = |line| serde_json::from_str(line);
+    lines.map(record).collect::<Result<_, _>>().map_err(|error| Error::file(path, format!("is damaged ({error}); train anew")))
 }
 
 fn line(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {

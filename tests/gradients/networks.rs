@@ -5,7 +5,7 @@ use crate::difference::{assert_gradient, dot, random, uniform};
 use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
 use rocl::element::{Element, Real};
 use rocl::loss::{EmbeddingLoss, NtXent};
-use rocl::nn::{Architecture, ConvSpec, Inference, MODEL, Network, Normalization, PROJECTOR, Projector, Topology};
+use rocl::nn::{Architecture, ConvSpec, Inference, MODEL, Network, Normalization, PROJECTOR, Projection, Projector, Topology};
 use rocl::ops::{self, BnParameters, BnRunning, Epilogue};
 use rocl::{Device, Tensor};
 use std::collections::HashMap;
@@ -148,6 +148,45 @@ fn images_of_the_attack() {
                     objective.borrow().loss().to_vec().unwrap()[0]
                 });
             }
+        });
+    });
+}
+
+/// Without a projector the losses see the features, in training and in the attack.
+#[test]
+fn a_network_without_a_projector() {
+    on_each_device(|device| {
+        let topology = Topology::new(Architecture::ResNet18, WIDTH);
+        let network = Network::<f64>::with(device, &topology, Projection::Identity, BATCH, 1).unwrap();
+        assert!(network.parameters().specs().iter().all(|spec| spec.name.starts_with(MODEL)));
+        let (x, d_z) = (images(device, 1, BATCH), Tensor::zeros(device, [BATCH, topology.features]).unwrap());
+        let (nt_xent, value) = (NtXent::new(device, BATCH, 0.5, 1, false).unwrap(), Tensor::zeros(device, [1]).unwrap());
+        let loss = || {
+            let z = network.forward(&x).unwrap();
+            assert_eq!(z.to_vec().unwrap(), network.encoder().features(BATCH).unwrap().to_vec().unwrap());
+            nt_xent.evaluate(&z, 2, 1.0, &d_z, BATCH, &value).unwrap();
+            value.to_vec().unwrap()[0]
+        };
+        loss();
+        network.parameters().clear_gradients().unwrap();
+        network.backward(&x, &d_z).unwrap();
+        for name in ["conv1.weight", "layer2.0.shortcut.0.weight", "layer4.1.bn2.weight", "layer4.1.bn2.bias"] {
+            let parameter = network.parameters().get(&format!("{MODEL}{name}")).unwrap();
+            assert_gradient(name, &parameter.value, &parameter.gradient, loss);
+        }
+
+        let inference = Inference::folded(device, &topology, BATCH).unwrap();
+        inference.copy_from(&network).unwrap();
+        let projector = network.another_projector(device, BATCH).unwrap();
+        let buffers = InstanceBuffers::new(device, BATCH, topology.features).unwrap();
+        let (nt_xent, target) = (NtXent::new(device, 2 * BATCH, 0.5, 1, false).unwrap(), images(device, 2, BATCH));
+        let objective = InstanceObjective::new(&inference, &projector, &nt_xent, &buffers, &target).unwrap();
+        let objective = std::cell::RefCell::new(objective);
+        let [d_x, unused] = [(); 2].map(|()| Tensor::zeros(device, [BATCH, 32, 32, 3]).unwrap());
+        objective.borrow_mut().gradient(&x, &d_x).unwrap();
+        assert_gradient("attacked view", &x, &d_x, || {
+            objective.borrow_mut().gradient(&x, &unused).unwrap();
+            objective.borrow().loss().to_vec().unwrap()[0]
         });
     });
 }

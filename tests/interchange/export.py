@@ -68,7 +68,7 @@ def main():
     torch.save(dict(enumerate(bare.values())), folder / "numbered.pt")
     torch.save({"state_dict": bare, "normalization": {"mean": [0.0] * 3, "std": [0.5, 0.5, 0.0]}}, folder / "normalized_by_zero.pt")
     wide = {"linear_1.weight": torch.zeros(48, network.model.features), "linear_1.bias": torch.zeros(48)}
-    wide |= {"linear_2.weight": torch.zeros(257, 48), "linear_2.bias": torch.zeros(257)}
+    wide |= {"linear_2.weight": torch.zeros(65537, 48), "linear_2.bias": torch.zeros(65537)}
     torch.save(part(network.state_dict(), "model") | wide, folder / "wide_projector.pt")
     shared = bare | {"layer1.0.bn1.weight": bare["layer1.0.bn2.weight"]}
     torch.save({"model": architecture, "state_dict": shared}, folder / "named_and_shared.pt")

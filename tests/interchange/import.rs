@@ -63,7 +63,7 @@ fn what_cannot_be_imported_is_refused_in_a_sentence() {
     }
     files.refused("numbered.pt", torchvision, &[], "has no state dict");
     files.refused("normalized_by_zero.pt", torchvision, &[], "the std has to be three numbers from 0.001 to 1000");
-    files.refused("wide_projector.pt", "rocl", &[], "the network's projection is 257, but the engine takes 1 to 256");
+    files.refused("wide_projector.pt", "rocl", &[], "the network's projection is 65537, but the engine takes 1 to 65536");
     files.refused("model.pt", "absent", &[], "cannot be read");
     files.refused("model.pt", torchvision, &["--mean", "0.5", "0.5", "0.5"], "belong together");
     for std in ["nan", "0.0009"] {

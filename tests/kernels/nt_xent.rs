@@ -22,6 +22,10 @@ const PROBLEMS: [(usize, usize, usize, usize); 9] = [
     (2, 2, 70, 20),
 ];
 
+/// Beyond 256 dimensions, which go through shared memory in slices of 128; also ragged against those.
+const WIDE_PROBLEMS: [(usize, usize, usize, usize); 6] =
+    [(2, 1, 1, 257), (2, 1, 6, 512), (3, 2, 8, 2048), (2, 1, 40, 300), (3, 1, 5, 515), (2, 2, 10, 2047)];
+
 /// The same image in the other views of row `i`, as rows of the group.
 fn positives(views: usize, batch: usize, i: usize) -> impl Iterator<Item = usize> {
     (0..views).map(move |view| view * batch + i % batch).filter(move |&j| j != i)
@@ -139,11 +143,19 @@ fn run_by<R: Real>(
 
 /// `compute` against the oracle, for those of the problems that it is for.
 pub fn matches_the_oracle<R: Real>(is_for: impl Fn(&NtXent) -> bool, compute: Compute<R>) {
+    matches_the_oracle_on(&PROBLEMS, is_for, compute);
+}
+
+fn matches_the_oracle_on<R: Real>(
+    problems: &[(usize, usize, usize, usize)],
+    is_for: impl Fn(&NtXent) -> bool,
+    compute: Compute<R>,
+) {
     // exp(s) magnifies the rounding of s, up to 1/τ = 10, tenfold; and the largest element of a gradient, which differences are
     // measured by, is a tenth of its terms: positives and the rest nearly cancel.
     let tolerance = 200.0 * rounding::<R>();
     let weight = 0.37;
-    for (number, p) in PROBLEMS.into_iter().enumerate() {
+    for (number, &p) in problems.iter().enumerate() {
         let (views, groups, batch, d) = p;
         let z = stored::<R>(&embeddings(10 * number as u64, p));
         let exact = widened(&z);
@@ -178,6 +190,12 @@ pub fn matches_the_oracle<R: Real>(is_for: impl Fn(&NtXent) -> bool, compute: Co
 fn loss_and_gradient_equal_the_oracle() {
     matches_the_oracle::<f32>(|_| true, &ops::nt_xent);
     matches_the_oracle::<f64>(|_| true, &ops::nt_xent);
+}
+
+#[test]
+fn embeddings_of_any_width_equal_the_oracle() {
+    matches_the_oracle_on::<f32>(&WIDE_PROBLEMS, |_| true, &ops::nt_xent);
+    matches_the_oracle_on::<f64>(&WIDE_PROBLEMS, |_| true, &ops::nt_xent);
 }
 
 #[test]
@@ -230,11 +248,11 @@ fn order_of_images_and_views_does_not_matter() {
 
 #[test]
 fn a_zero_row_gives_finite_numbers() {
-    let (views, batch, d) = (2, 6, 16);
-    let mut z = stored::<f32>(&embeddings(9, (views, 1, batch, d)));
-    z[2 * d..3 * d].fill(0.0);
+    let (views, batch) = (2, 6);
     for_each_device(|device| {
-        for detach_keys in [true, false] {
+        for (d, detach_keys) in [(16, true), (16, false), (300, true), (300, false)] {
+            let mut z = stored::<f32>(&embeddings(9, (views, 1, batch, d)));
+            z[2 * d..3 * d].fill(0.0);
             let settings = NtXent { views, groups: 1, temperature: 0.5, detach_keys };
             let (loss, d_z) = run(device, &settings, &z, d, 1.0, views * batch);
             assert!(loss.is_finite() && d_z.iter().all(|g| g.is_finite()));
@@ -251,7 +269,7 @@ fn unusable_settings_are_refused() {
         (NtXent { groups: 5, ..good }, 8, "24 rows cannot be cut into 5 groups"),
         (NtXent { temperature: 0.01, ..good }, 8, "must be at least 0.02"),
         (NtXent { temperature: f64::NAN, ..good }, 8, "must be at least 0.02"),
-        (good, 257, "between 1 and 256"),
+        (good, 131_073, "between 1 and 131072"),
     ] {
         let z = Tensor::<f32>::zeros(&device, [24, d]).unwrap();
         let (workspace, loss) = (NtXentWorkspace::new(&device, 24).unwrap(), Tensor::zeros(&device, [1]).unwrap());

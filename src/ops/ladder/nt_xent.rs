@@ -66,6 +66,12 @@ impl NtXentRung {
         if settings.groups != 1 || !settings.detach_keys {
             return Err(Error::shape(OP, "the ladder knows one group and detached keys only; use ops::nt_xent"));
         }
+        if d > MOST_DIMENSIONS {
+            return Err(Error::shape(
+                OP,
+                format!("the ladder knows embeddings of at most {MOST_DIMENSIONS} dimensions, not {d}; use ops::nt_xent"),
+            ));
+        }
         if scratch.norms.len() != rows || scratch.z_hat.len() != rows * d {
             return Err(Error::shape(OP, format!("`scratch` was not made for {rows} rows of {d} dimensions")));
         }
@@ -94,6 +100,7 @@ impl NtXentRung {
 
 /// As in `kernels/ladder/nt_xent_row.cuh`.
 const THREADS: usize = 128;
+const MOST_DIMENSIONS: usize = 256;
 
 struct Matrix<R> {
     rows: usize,

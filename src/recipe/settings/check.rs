@@ -31,8 +31,7 @@ impl Recipe {
     fn check_network(&self) -> Result<()> {
         within("network.width", self.network.width, 1..=4096)?;
         within("network.projection_hidden", self.projection_hidden(), 1..=2 * LARGE)?;
-        // The kernels of NT-Xent hold a row in registers.
-        within("network.projection", self.network.projection, 1..=256)?;
+        within("network.projection", self.network.projection, 1..=LARGE)?;
         if let Some(Normalization { mean, std }) = self.network.normalization {
             mean.into_iter().try_for_each(|mean| within("network.normalization.mean", mean, -1000.0..=1000.0))?;
             std.into_iter().try_for_each(|std| within("network.normalization.std", std, 0.001..=1000.0))?;

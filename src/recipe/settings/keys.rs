@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Every section with its keys; the section `""` is the top of the file. For a section with a `kind`, the keys of all kinds.
 pub(super) const KEYS: [(&str, &[&str]); 11] = [
     ("", &["schema", "name", "base"]),
-    ("network", &["architecture", "width", "projection_hidden", "projection", "normalization"]),
+    ("network", &["architecture", "width", "projector", "projection_hidden", "projection", "normalization"]),
     ("train", &["method", "epochs", "batch_size", "seed"]),
     (
         "augment",

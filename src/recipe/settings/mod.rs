@@ -24,12 +24,13 @@ pub use named_attack::NamedAttack;
 pub use number::Number;
 pub use overrides::Overrides;
 pub use presets::{Preset, preset, preset_names, presets};
+pub(in crate::recipe) use read::parse;
 pub use sections::{
     Architecture, Attack, AttackLoss, Augment, BatchNormMode, Evaluate, LinearEval, Loss, Network, Normalization, Optimizer,
     Supervised, Train, View,
 };
 
-use crate::nn::Topology;
+use crate::nn::{Projection, Topology};
 use crate::optim::schedule::Schedule;
 use crate::run::file;
 use crate::{Error, Result};
@@ -102,6 +103,15 @@ impl Recipe {
         read::from_json(text)
     }
 
+    /// The recipe with other values of some keys, by their full path (`loss.lambda`), checked again. A section whose `kind` changes is given all keys of
+    /// the new kind.
+    ///
+    /// # Errors
+    /// As [`Recipe::from_toml`].
+    pub fn with_keys<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a toml::Value)>) -> Result<Self> {
+        read::with_keys(self, changes)
+    }
+
     /// The recipe as TOML; [`Recipe::from_toml`] gives the same recipe back.
     ///
     /// # Errors
@@ -127,6 +137,19 @@ impl Recipe {
     /// Units of the projector's hidden layer.
     pub fn projection_hidden(&self) -> u32 {
         self.network.projection_hidden.unwrap_or(32 * self.network.width)
+    }
+
+    /// What makes embeddings of features.
+    pub fn projection(&self) -> Projection {
+        match self.network.projector {
+            true => Projection::Layers { hidden: self.projection_hidden() as usize, out: self.network.projection as usize },
+            false => Projection::Identity,
+        }
+    }
+
+    /// Dimension of the embedding that the losses see.
+    pub fn embedding(&self) -> usize {
+        self.projection().dimension(self.topology().features)
     }
 
     /// Independent groups of images in a batch, for attack and regulariser.

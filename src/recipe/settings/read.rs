@@ -21,7 +21,39 @@ pub(super) fn from_json(text: &str) -> Result<Recipe> {
     )
 }
 
-fn parse(text: &str) -> Result<Table> {
+/// A recipe with other values of keys, given by their full path; see [`Recipe::with_keys`].
+pub(super) fn with_keys<'a>(recipe: &Recipe, changes: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Result<Recipe> {
+    let changes = nested(changes)?;
+    let given = keys::flatten(&changes);
+    let base = Table::try_from(recipe).map_err(|error| Error::Usage(error.to_string()))?;
+    let recipe: Recipe = overlay(base, changes).try_into().map_err(wrong_type)?;
+    recipe.check()?;
+    refuse_unused(&recipe, given.keys())?;
+    Ok(recipe)
+}
+
+/// As sections of a recipe, what is given by full paths. Refuses paths of no key, and those that say what a recipe is rather than what it does.
+fn nested<'a>(changes: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Result<Table> {
+    let mut table = Table::new();
+    for (path, value) in changes {
+        if keys::KEYS[0].1.contains(&path) {
+            return Err(Error::Usage(format!("{path} is no setting that could be another; leave it out")));
+        }
+        match path.split_once('.') {
+            Some((section, key)) => {
+                if let Value::Table(section) = table.entry(section).or_insert_with(|| Value::Table(Table::new())) {
+                    section.insert(key.to_owned(), value.clone());
+                }
+            }
+            None => drop(table.insert(path.to_owned(), value.clone())),
+        }
+    }
+    keys::refuse_unknown(&table)?;
+    Ok(table)
+}
+
+/// Reads TOML; a mistake is named with its line.
+pub(in crate::recipe) fn parse(text: &str) -> Result<Table> {
     text.parse().map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();

@@ -14,10 +14,12 @@ pub struct Network {
     pub architecture: Architecture,
     /// Channels of the stem and the first stage, w; later stages have 2w, 4w and 8w. The paper's networks have 64.
     pub width: u32,
+    /// Whether there is a projector; without one the losses see the encoder's features.
+    pub projector: bool,
     /// Units of the projector's hidden layer; 32 · `width` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projection_hidden: Option<u32>,
-    /// Dimension of the embedding that the contrastive loss sees.
+    /// Dimension of the embedding that comes out of the projector.
     pub projection: u32,
     /// What images are normalised by before the stem; they are not when absent. ε and step sizes are in units of [0, 1] all the same.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -82,9 +82,8 @@ impl<T: Element> Supervised<T> {
         // Of the passes, the largest.
         let rows = if method == Method::AtSs { parts * batch } else { batch };
         let epoch = EpochBuffers::new(device, data, batch, views, ClassifierMeans::NOTED)?;
-        let embedding = [recipe.projection_hidden(), recipe.network.projection].map(|n| n as usize);
-        let projector = (method == Method::AtSs).then_some(embedding);
-        let mut network = ClassifierNetwork::new(device, &topology, classes, projector, rows, seed)?;
+        let projection = (method == Method::AtSs).then(|| recipe.projection());
+        let mut network = ClassifierNetwork::new(device, &topology, classes, projection, rows, seed)?;
         let twin = || {
             let (network, pull) = (network.twin(device, &topology, batch)?, Tensor::zeros(device, [batch, classes])?);
             Ok::<_, Error>(Clean { network, pull })
@@ -96,9 +95,9 @@ impl<T: Element> Supervised<T> {
         }
         let contrast = || {
             let loss = NtXent::new(device, views * batch, recipe.loss.temperature, 1, recipe.loss.detach_keys)?;
-            Ok::<_, Error>(Contrast { loss, d_embeddings: Tensor::zeros(device, [views * batch, embedding[1]])? })
+            Ok::<_, Error>(Contrast { loss, d_embeddings: Tensor::zeros(device, [views * batch, recipe.embedding()])? })
         };
-        let contrast = projector.map(|_| contrast()).transpose()?;
+        let contrast = projection.map(|_| contrast()).transpose()?;
         let attack = || Adversary::new(device, recipe, &network, epoch.clock());
         let adversary = method.is_adversarial().then(attack).transpose()?;
         let labels = Labels::new(device, data, batch)?;

@@ -41,7 +41,7 @@ fn contrastive<T: Element>(session: &Session<T>, views: usize) -> Result<Vec<Row
     if !session.recording.has(&name("z")) {
         return Ok(Vec::new());
     }
-    let (rows, width) = (views * session.batch(), session.recipe.network.projection as usize);
+    let (rows, width) = (views * session.batch(), session.recipe.embedding());
     let recorded = session.recording.expect(&name("z"), &[rows, width])?;
     let z = Tensor::<T::Real>::from_slice(session.device, [rows, width], &reals(&recorded.values))?;
     let (d_z, loss) = (Tensor::zeros(session.device, z.shape())?, Tensor::zeros(session.device, [1])?);
