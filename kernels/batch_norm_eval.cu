@@ -32,16 +32,19 @@ KERNEL(bn_eval)(const T* x, const Real* gamma, const Real* beta, const Real* mea
         });
 }
 
-// dx = gamma / sqrt(var + eps) g, where g is dy behind the rectifier; and g itself for the residual branch.
-KERNEL(bn_eval_backward)(const T* dy, const T* OPTIONAL mask, const Real* gamma, const Real* var, T* dx, T* OPTIONAL d_residual,
-                         int64_t rows, int32_t channels, Real eps) {
+// dx = gamma / sqrt(var + eps) g + residual, where g is dy behind the rectifier, and residual the gradient that another branch has of x; and g itself for the
+// residual that y had.
+KERNEL(bn_eval_backward)(const T* dy, const T* OPTIONAL mask, const T* OPTIONAL residual, const Real* gamma, const Real* var, T* dx,
+                         T* OPTIONAL d_residual, int64_t rows, int32_t channels, Real eps) {
     for_each_channel_rows(
         rows, channels, [=](auto at) { return running_scale(gamma, var, eps, at); },
         [=](auto at, const auto& scale) {
             auto g = load(dy, at);
             if (mask) g = where_positive(load(mask, at), g);
             if (d_residual) store(d_residual, at, g);
-            store(dx, at, g * scale);
+            auto value = g * scale;
+            if (residual) value = value + load(residual, at);
+            store(dx, at, value);
         });
 }
 

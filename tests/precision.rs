@@ -8,7 +8,7 @@ use rocl::attack::{InstanceBuffers, InstanceObjective, Objective};
 use rocl::data::{Dataset, Split, textures};
 use rocl::element::Element;
 use rocl::loss::EmbeddingLoss;
-use rocl::nn::{Inference, Network, PROJECTOR, Projector, RowScaled};
+use rocl::nn::{Architecture, Inference, Network, PROJECTOR, Projector, RowScaled, Topology, Weights};
 use rocl::ops::LossScaleState;
 use rocl::recipe::Recipe;
 use rocl::recipe::pretrain::{Ingredients, Pretraining};
@@ -99,6 +99,43 @@ fn a_faint_gradient_survives_the_attack() {
         }
         let [wide, _] = image_gradients::<bf16>(device, &d_z);
         assert!(relative_l2(&wide, &exact) < 0.5);
+    }
+}
+
+/// Features of textures, and their images' gradient from one of the features, by a network that is not trained here.
+fn features_and_gradient<T: Element<Real = f32>>(device: &Device, topology: &Topology) -> [Vec<f64>; 2] {
+    let weights = Weights::<T>::new(device, topology, None, 0).unwrap();
+    let inference = Inference::folded(device, topology, BATCH).unwrap();
+    inference.copy_from(&weights).unwrap();
+    let pixels: Vec<f32> = data(BATCH).images.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let x = Tensor::from_slice(device, [BATCH, 32, 32, 3], &pixels).unwrap();
+    let d_x = Tensor::zeros(device, x.shape()).unwrap();
+    let features = inference.forward(&x).unwrap();
+    // Small whole numbers, which every type holds.
+    let d_features: Vec<T> = (0..features.len()).map(|i| T::from_real((i * 37 % 19) as f32 - 9.0)).collect();
+    let d_features = Tensor::from_slice(device, features.shape(), &d_features).unwrap();
+    inference.backward(&RowScaled::from(d_features), &d_x).unwrap();
+    let features = features.to_vec().unwrap().into_iter().map(|v| f64::from(v.to_real())).collect();
+    [features, d_x.to_vec().unwrap().into_iter().map(f64::from).collect()]
+}
+
+#[test]
+fn networks_with_activations_first_are_those_of_f32_to_rounding() {
+    for device in &devices::in_type::<f16>() {
+        for (architecture, width) in [(Architecture::PreActResNet18, 4), (Architecture::WideResNet { blocks: 2 }, 8)] {
+            let topology = Topology::new(architecture, width);
+            let [features, gradient] = features_and_gradient::<f32>(device, &topology);
+            assert!(features.iter().any(|v| *v != 0.0) && gradient.iter().any(|v| *v != 0.0));
+            // Twenty layers of roundings of 2⁻¹¹ and 2⁻⁸; of gradients also rectifiers that open on one side only, as above.
+            for ([found, of_images], what, [near, nearly]) in [
+                (features_and_gradient::<f16>(device, &topology), "fp16", [0.01, 0.2]),
+                (features_and_gradient::<bf16>(device, &topology), "bf16", [0.08, 0.5]),
+            ] {
+                let errors = [relative_l2(&found, &features), relative_l2(&of_images, &gradient)];
+                println!("{architecture}, {what}: features {:.1e}, gradient {:.1e} apart", errors[0], errors[1]);
+                assert!(errors[0] < near && errors[1] < nearly, "{architecture}, {what}: {errors:?}");
+            }
+        }
     }
 }
 

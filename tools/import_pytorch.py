@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Converts PyTorch checkpoints of a ResNet-18 or ResNet-50 for small images to checkpoints of rocl.
+"""Converts PyTorch checkpoints of a ResNet-18, ResNet-50, PreActResNet-18 or WRN for small images to checkpoints of rocl.
 
     python tools/import_pytorch.py ckpt.t7 ckpt.t7_projector --map tools/maps/rocl.toml --out run/checkpoint.safetensors
 
@@ -16,24 +16,26 @@ import tomllib
 from pathlib import Path
 
 import torch
-from pytorch_model import Refusal, network_for, normalization_of
+from pytorch_model import Refusal, architecture_of, encoder, network_for, normalization_of, width_of
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 HEAD = "head.safetensors"
 # The largest sizes of the engine.
-LIMITS = {"width": 4096, "projection_hidden": 131072, "projection": 65536}
+LIMITS = {"width": 4096, "projection_hidden": 131072, "projection": 65536, "depth": 1000}
 COUNTER = "num_batches_tracked"
 
 
 def read_map(path):
-    """The rules of a name map: (pattern, replacement), in order."""
+    """The rules of a name map: (pattern, replacement), in order; no replacement where the tensor takes no part."""
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        rules = [(re.compile(rule["from"]), rule["to"]) for rule in table["rename"]]
+        rules = [(re.compile(rule["name"]), None) for rule in table.get("ignore", [])]
+        rules += [(re.compile(rule["from"]), rule["to"]) for rule in table["rename"]]
         for pattern, to in rules:
             # Finds fault with the replacement whether or not there is something to replace.
-            pattern.sub(to, "")
+            if to is not None:
+                pattern.sub(to, "")
         return rules
     except OSError as error:
         raise Refusal(f"{path} cannot be read ({error.strerror}); give one of tools/maps") from error
@@ -73,10 +75,14 @@ def renamed(states, rules):
     tensors, unknown, unusable = {}, [], []
     for name, tensor in (item for state in states for item in state.items()):
         bare = re.sub(r"^(module\.)+", "", name)
-        new = next((match.expand(to) for pattern, to in rules if (match := pattern.fullmatch(bare))), None)
-        if new is None:
+        match, to = next(((match, to) for pattern, to in rules if (match := pattern.fullmatch(bare))), (None, None))
+        if match is None:
             unknown.append(name)
-        elif new in tensors:
+            continue
+        if to is None:
+            continue
+        new = match.expand(to)
+        if new in tensors:
             raise Refusal(f"{name} would be a second {new}; give each part of the network once")
         elif not usable(new, tensor):
             unusable.append(name)
@@ -109,20 +115,24 @@ def network_of(tensors):
         raise Refusal("there is no encoder (model/conv1.weight) among the tensors; give its file too, or choose another map")
     if stem.dim() != 4 or stem.shape[1:] != (3, 3, 3):
         raise Refusal(f"the stem's filters are {list(stem.shape)}, but the engine has CIFAR's, {[stem.shape[0], 3, 3, 3]}; it cannot run this network")
-    limit("width", stem.shape[0])
+    architecture, width = architecture_of(state_of(tensors)), width_of(state_of(tensors))
+    limit("width", width)
+    if architecture.startswith("wrn"):
+        limit("depth", int(architecture.removeprefix("wrn")))
     if not any(name.startswith("projector/") for name in tensors):
         print("note: there is no projector among the tensors; an untrained one is written", file=sys.stderr)
-        width, bottleneck = stem.shape[0], "model/layer1.0.conv3.weight" in tensors
+        with torch.device("meta"):
+            features = encoder(architecture, width).features
         torch.manual_seed(0)
         tensors |= {
             f"projector/linear_{layer}.{name}": parameter.detach()
-            for layer, linear in [(1, torch.nn.Linear((32 if bottleneck else 8) * width, 32 * width)), (2, torch.nn.Linear(32 * width, 128))]
+            for layer, linear in [(1, torch.nn.Linear(features, 32 * width)), (2, torch.nn.Linear(32 * width, 128))]
             for name, parameter in linear.named_parameters()
         }
     try:
         # Of its names and shapes alone.
         with torch.device("meta"):
-            network = network_for({name.replace("/", ".", 1): tensor for name, tensor in tensors.items()})
+            network = network_for(state_of(tensors))
     except KeyError as error:
         raise Refusal(f"there is no {error.args[0]} among the tensors; give the file that has it") from error
     for what, size in sizes(network).items():
@@ -131,8 +141,13 @@ def network_of(tensors):
     for name in expected:
         if name.endswith(COUNTER):
             tensors.setdefault(name, torch.zeros((), dtype=torch.int64))
-    check(tensors, expected)
+    check(tensors, expected, network.model.architecture)
     return network
+
+
+def state_of(tensors):
+    """As PyTorch's state dict has their names."""
+    return {name.replace("/", ".", 1): tensor for name, tensor in tensors.items()}
 
 
 def limit(what, size):
@@ -140,7 +155,7 @@ def limit(what, size):
         raise Refusal(f"the network's {what} is {size}, but the engine takes 1 to {LIMITS[what]}; it cannot run this network")
 
 
-def check(tensors, expected):
+def check(tensors, expected, of):
     """Refuses tensors that are missing, left over or of another shape."""
     missing = [name for name in expected if name not in tensors]
     left_over = [name for name in tensors if name not in expected]
@@ -152,7 +167,7 @@ def check(tensors, expected):
     faults = [("missing", missing), ("unexpected", left_over), ("of another shape", different)]
     faults = [f"{what}: {listed(names)}" for what, names in faults if names]
     if faults:
-        raise Refusal(f"the tensors are not those of a ResNet-18 or ResNet-50 of one width ({'; '.join(faults)}); choose another map")
+        raise Refusal(f"the tensors are not those of a {of} of one width ({'; '.join(faults)}); choose another map")
 
 
 def listed(names, most=8):
@@ -164,13 +179,12 @@ def sizes(network):
     """As a recipe has them."""
     projector = network.projector
     hidden, projection = projector.linear_1.out_features, projector.linear_2.out_features
-    return {"width": network.model.conv1.out_channels, "projection_hidden": hidden, "projection": projection}
+    return {"width": network.model.width, "projection_hidden": hidden, "projection": projection}
 
 
 def metadata(kind, network, normalization):
     """What the engine reads about a checkpoint. Keys that the recipe leaves out are those of `reference@1`."""
-    architecture = "resnet50" if hasattr(network.model.layer1[0], "conv3") else "resnet18"
-    recipe = {"schema": 1, "name": "imported", "network": {"architecture": architecture} | sizes(network)}
+    recipe = {"schema": 1, "name": "imported", "network": {"architecture": network.model.architecture} | sizes(network)}
     meta = {"format": "rocl", "schema": "1", "kind": kind, "recipe": json.dumps(recipe), "epoch": "0", "step": "0", "seed": "0"}
     meta |= {"data": "unknown", "engine": "import_pytorch.py"}
     if normalization:

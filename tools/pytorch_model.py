@@ -12,6 +12,7 @@ reference's names. As a program, it writes the state dict of a checkpoint for `t
 
 import argparse
 import json
+import re
 import sys
 import textwrap
 
@@ -21,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 # Blocks per stage, and channels of a block's output over those of its inner convolutions.
-ARCHITECTURES = {"resnet18": ([2, 2, 2, 2], 1), "resnet50": ([3, 4, 6, 3], 4)}
+RESNETS = {"resnet18": ([2, 2, 2, 2], 1), "resnet50": ([3, 4, 6, 3], 4)}
 # What the engine takes: the largest mean, and the bounds of a standard deviation.
 MOST_MEAN, LEAST_STD, MOST_STD = 1000.0, 0.001, 1000.0
 
@@ -60,6 +61,28 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
 
 
+class PreActBlock(nn.Module):
+    """A basic block with batch normalisation and ReLU in front of its convolutions. A projection reads what the first ReLU gives, an identity the sum before it.
+
+    Public code has the projection of a WRN as a convolution named convShortcut, that of a PreActResNet as a Sequential of one named shortcut.
+    """
+
+    def __init__(self, inputs, width, stride, wide=False):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, width, 3, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(width), conv(width, width, 3)
+        self.projection = None
+        if inputs != width or stride != 1:
+            projection = conv(inputs, width, 1, stride)
+            self.projection = "convShortcut" if wide else "shortcut"
+            self.add_module(self.projection, projection if wide else nn.Sequential(projection))
+
+    def forward(self, x):
+        a = F.relu(self.bn1(x))
+        y = self.conv2(F.relu(self.bn2(self.conv1(a))))
+        return y + (getattr(self, self.projection)(a) if self.projection else x)
+
+
 def conv(inputs, outputs, size, stride=1):
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
@@ -70,12 +93,26 @@ def shortcut(inputs, outputs, stride):
     return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
-class ResNet(nn.Module):
-    """The encoder: a ResNet with CIFAR's stem (3x3, stride 1, no pooling), up to the features before a classifier."""
+class Encoder(nn.Module):
+    """A network with CIFAR's stem (3x3, stride 1, no pooling), up to the features before a classifier. Its images may be normalised."""
+
+    def __init__(self, mean=None, std=None):
+        super().__init__()
+        # Not part of the state dict: they are a property of the images, recorded in the checkpoint's metadata.
+        self.register_buffer("mean", torch.tensor(mean or [0.0] * 3).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std or [1.0] * 3).view(3, 1, 1), persistent=False)
+
+    def normalised(self, images):
+        return (images - self.mean) / self.std
+
+
+class ResNet(Encoder):
+    """ResNet-18 or ResNet-50."""
 
     def __init__(self, architecture="resnet18", width=64, mean=None, std=None):
-        super().__init__()
-        blocks, expansion = ARCHITECTURES[architecture]
+        super().__init__(mean, std)
+        self.architecture, self.width = architecture, width
+        blocks, expansion = RESNETS[architecture]
         block = BasicBlock if expansion == 1 else Bottleneck
         self.conv1, self.bn1 = conv(3, width, 3), nn.BatchNorm2d(width)
         inputs = width
@@ -87,14 +124,66 @@ class ResNet(nn.Module):
                 inputs = inner * expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
         self.features = inputs
-        # Not part of the state dict: they are a property of the images, recorded in the checkpoint's metadata.
-        self.register_buffer("mean", torch.tensor(mean or [0.0] * 3).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std or [1.0] * 3).view(3, 1, 1), persistent=False)
 
-    def forward(self, x):
-        x = F.relu(self.bn1(self.conv1((x - self.mean) / self.std)))
+    def forward(self, images):
+        x = F.relu(self.bn1(self.conv1(self.normalised(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean(dim=(2, 3))
+
+
+class PreActResNet(Encoder):
+    """PreActResNet-18, with a batch normalisation and ReLU before the pooling."""
+
+    def __init__(self, architecture="preactresnet18", width=64, mean=None, std=None):
+        super().__init__(mean, std)
+        self.architecture, self.width = architecture, width
+        self.conv1 = conv(3, width, 3)
+        inputs = width
+        for stage in range(4):
+            inner = width << stage
+            self.add_module(f"layer{stage + 1}", nn.Sequential(PreActBlock(inputs, inner, 1 if stage == 0 else 2), PreActBlock(inner, inner, 1)))
+            inputs = inner
+        self.bn, self.features = nn.BatchNorm2d(inputs), inputs
+
+    def forward(self, images):
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(self.normalised(images))))))
+        return F.relu(self.bn(x)).mean(dim=(2, 3))
+
+
+class WideBlocks(nn.Module):
+    """A stage of a WRN, which public code keeps under the name of `layer`."""
+
+    def __init__(self, count, inputs, width, stride):
+        super().__init__()
+        first = PreActBlock(inputs, width, stride, wide=True)
+        self.layer = nn.Sequential(first, *(PreActBlock(width, width, 1, wide=True) for _ in range(count - 1)))
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class WideResNet(Encoder):
+    """A WRN of some depth; WRN-34-10 has a first stage of width 160."""
+
+    def __init__(self, architecture="wrn34", width=160, mean=None, std=None):
+        super().__init__(mean, std)
+        self.architecture, self.width = architecture, width
+        count = (int(architecture.removeprefix("wrn")) - 4) // 6
+        self.conv1 = conv(3, 16, 3)
+        self.block1 = WideBlocks(count, 16, width, 1)
+        self.block2 = WideBlocks(count, width, 2 * width, 2)
+        self.block3 = WideBlocks(count, 2 * width, 4 * width, 2)
+        self.bn1, self.features = nn.BatchNorm2d(4 * width), 4 * width
+
+    def forward(self, images):
+        x = self.block3(self.block2(self.block1(self.conv1(self.normalised(images)))))
+        return F.relu(self.bn1(x)).mean(dim=(2, 3))
+
+
+def encoder(architecture, width, mean=None, std=None):
+    """The encoder of that name."""
+    kind = ResNet if architecture in RESNETS else PreActResNet if architecture == "preactresnet18" else WideResNet
+    return kind(architecture, width, mean, std)
 
 
 class Projector(nn.Module):
@@ -114,7 +203,7 @@ class Network(nn.Module):
 
     def __init__(self, architecture, width, hidden, projection=128, classes=None, mean=None, std=None):
         super().__init__()
-        self.model = ResNet(architecture, width, mean, std)
+        self.model = encoder(architecture, width, mean, std)
         self.projector = Projector(self.model.features, hidden, projection) if hidden else nn.Identity()
         self.linear = nn.Linear(self.model.features, classes) if classes else None
 
@@ -123,24 +212,42 @@ class Network(nn.Module):
         return self.linear(features) if self.linear else features
 
 
+def extent(state, name):
+    """Outputs of the layer that these are the weights of."""
+    if state[name].dim() == 0:
+        raise Refusal(f"{name} has no extents; give the file that was written of the whole network")
+    return state[name].shape[0]
+
+
 def network_for(state, mean=None, std=None):
     """An untrained network of the sizes that the tensors in `state` (name: tensor) have; KeyError where a decisive one is missing."""
-
-    def extent(name):
-        if state[name].dim() == 0:
-            raise Refusal(f"{name} has no extents; give the file that was written of the whole network")
-        return state[name].shape[0]
-
     projected = any(name.startswith("projector.") for name in state)
     return Network(
-        architecture="resnet50" if "model.layer1.0.conv3.weight" in state else "resnet18",
-        width=extent("model.conv1.weight"),
-        hidden=extent("projector.linear_1.weight") if projected else None,
-        projection=extent("projector.linear_2.weight") if projected else None,
-        classes=extent("linear.weight") if "linear.weight" in state else None,
+        architecture=architecture_of(state),
+        width=width_of(state),
+        hidden=extent(state, "projector.linear_1.weight") if projected else None,
+        projection=extent(state, "projector.linear_2.weight") if projected else None,
+        classes=extent(state, "linear.weight") if "linear.weight" in state else None,
         mean=mean,
         std=std,
     )
+
+
+def architecture_of(state):
+    """The architecture that the names in `state` are of."""
+    if "model.block1.layer.0.conv1.weight" in state:
+        blocks = sum(re.fullmatch(r"model\.block1\.layer\.\d+\.conv1\.weight", name) is not None for name in state)
+        return f"wrn{6 * blocks + 4}"
+    if "model.layer1.0.conv3.weight" in state:
+        return "resnet50"
+    # The stem has a batch normalisation of its own only where that comes behind convolutions.
+    return "resnet18" if "model.bn1.weight" in state else "preactresnet18"
+
+
+def width_of(state):
+    """Channels of the first stage."""
+    wide = architecture_of(state).startswith("wrn")
+    return extent(state, "model.block1.layer.0.conv1.weight" if wide else "model.conv1.weight")
 
 
 def read(path, kind):

@@ -1,19 +1,15 @@
 //! What every model that is trained has: an encoder in training form, and the arena of all parameters.
 
 use super::image_input::ImageInput;
-use super::init::initialize;
 use super::parameters::{ParameterSpec, Parameters};
 pub use super::resnet::Encoder;
 use super::topology::Topology;
+use super::weights::Weights;
 use crate::element::Element;
 use crate::{Device, Result, Tensor};
 
-/// Prefix of the encoder's parameter names.
-pub const MODEL: &str = "model/";
-
 /// An encoder over an arena that also holds what is put on it.
 pub struct Backbone<T: Element> {
-    parameters: Parameters<T>,
     encoder: Encoder<T>,
     input: ImageInput<T>,
 }
@@ -21,6 +17,9 @@ pub struct Backbone<T: Element> {
 impl<T: Element> Backbone<T> {
     /// Allocates encoder and arena for passes of up to `max_batch` images, and draws the initial parameters from `seed`. Those of `heads` lie behind the
     /// encoder's.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) for a network that has no training form.
     pub fn new(
         device: &Device,
         topology: &Topology,
@@ -28,23 +27,18 @@ impl<T: Element> Backbone<T> {
         max_batch: usize,
         seed: u64,
     ) -> Result<Self> {
-        let mut specs = topology.parameters(MODEL);
-        specs.extend(heads);
-        let parameters = Parameters::new(device, specs)?;
-        initialize(&parameters, seed)?;
-        Ok(Self {
-            encoder: Encoder::new(device, &parameters, MODEL, topology, max_batch)?,
-            input: ImageInput::new(device, topology, max_batch)?,
-            parameters,
-        })
+        Self::over(device, &Weights::new(device, topology, heads, seed)?, topology, max_batch)
     }
 
     /// Other activations over the same parameters and running statistics, so that the pass through one can be propagated back after one through the other.
     pub fn twin(&self, device: &Device, topology: &Topology, max_batch: usize) -> Result<Self> {
+        Self::over(device, self.encoder.weights(), topology, max_batch)
+    }
+
+    fn over(device: &Device, weights: &Weights<T>, topology: &Topology, max_batch: usize) -> Result<Self> {
         Ok(Self {
-            encoder: self.encoder.twin(device, &self.parameters, MODEL, topology, max_batch)?,
+            encoder: Encoder::new(device, weights, topology, max_batch)?,
             input: ImageInput::new(device, topology, max_batch)?,
-            parameters: self.parameters.clone(),
         })
     }
 
@@ -55,7 +49,7 @@ impl<T: Element> Backbone<T> {
 
     /// The arena.
     pub fn parameters(&self) -> &Parameters<T> {
-        &self.parameters
+        self.encoder.weights().parameters()
     }
 
     /// The encoder.
@@ -70,13 +64,13 @@ impl<T: Element> Backbone<T> {
 
     /// Begins a training step: gradients are zero, and where there is a loss scale, the running statistics are noted.
     pub fn begin_step(&self) -> Result<()> {
-        self.parameters.clear_gradients()?;
-        self.encoder.statistics.note()
+        self.parameters().clear_gradients()?;
+        self.encoder.weights().statistics.note()
     }
 
     /// Ends a training step, behind the optimiser: if that skipped it, the running statistics are those noted.
     pub fn end_step(&self) -> Result<()> {
-        self.encoder.statistics.undo_if_skipped(self.parameters.loss_scale())
+        self.encoder.weights().statistics.undo_if_skipped(self.parameters().loss_scale())
     }
 
     /// Adds the gradients of the encoder's parameters for the images of the last forward; both are times the loss scale, if there is one.
@@ -92,8 +86,8 @@ impl<T: Element> Backbone<T> {
     }
 }
 
-impl<T: Element> AsRef<Backbone<T>> for Backbone<T> {
-    fn as_ref(&self) -> &Self {
-        self
+impl<T: Element> AsRef<Weights<T>> for Backbone<T> {
+    fn as_ref(&self) -> &Weights<T> {
+        self.encoder.weights()
     }
 }

@@ -1,11 +1,11 @@
 //! Batch normalisation over the channels of an NHWC tensor (Ioffe & Szegedy 2015).
 
-use super::parameters::{Parameter, Parameters};
-use super::statistics::RunningStatistics;
+use super::parameters::Parameter;
 use super::topology::ConvSpec;
+use super::weights::Weights;
 use crate::element::Element;
 use crate::ops::{self, BnParameters, BnRunning, BnSaved};
-use crate::{Device, Result, Tensor};
+use crate::{Device, Error, Result, Tensor};
 
 /// Added to the variance.
 pub const EPSILON: f64 = 1e-5;
@@ -24,20 +24,22 @@ pub struct BatchNorm<T: Element> {
 }
 
 impl<T: Element> BatchNorm<T> {
-    /// That behind the convolution `spec`, for batches of up to `max_batch` images. Its parameters are looked up behind `prefix`.
-    pub(super) fn new(
-        device: &Device,
-        parameters: &Parameters<T>,
-        statistics: &RunningStatistics<T::Real>,
-        prefix: &str,
-        spec: &ConvSpec,
-        max_batch: usize,
-    ) -> Result<Self> {
-        let name = format!("{prefix}{}", spec.bn);
-        let (running_mean, running_var) = statistics.get(&spec.bn)?;
+    /// That behind the convolution `spec`, for batches of up to `max_batch` images.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none.
+    pub(super) fn new(device: &Device, weights: &Weights<T>, spec: &ConvSpec, max_batch: usize) -> Result<Self> {
+        let Some(name) = &spec.bn else {
+            return Err(Error::Usage(
+                "PreActResNets and WRNs can be attacked, evaluated and given heads, but not trained; \
+                 choose network.architecture = \"resnet18\" or \"resnet50\""
+                    .to_owned(),
+            ));
+        };
+        let ([gamma, beta], [running_mean, running_var]) = (weights.affine(name)?, weights.statistics.get(name)?);
         Ok(Self {
-            gamma: parameters.get(&format!("{name}.weight"))?,
-            beta: parameters.get(&format!("{name}.bias"))?,
+            gamma,
+            beta,
             running_mean,
             running_var,
             saved: BnSaved::new(device, max_batch * spec.out_size() * spec.out_size(), spec.k)?,

@@ -5,6 +5,7 @@ use super::classifier::Classifier;
 use super::network::PROJECTOR;
 use super::projector::{Projection, Projector};
 use super::topology::Topology;
+use super::weights::Weights;
 use crate::element::Element;
 use crate::{Device, Error, Result, Tensor, ops};
 
@@ -106,8 +107,8 @@ impl<T: Element> ClassifierNetwork<T> {
     }
 }
 
-impl<T: Element> AsRef<Backbone<T>> for ClassifierNetwork<T> {
-    fn as_ref(&self) -> &Backbone<T> {
-        &self.backbone
+impl<T: Element> AsRef<Weights<T>> for ClassifierNetwork<T> {
+    fn as_ref(&self) -> &Weights<T> {
+        self.backbone.as_ref()
     }
 }

@@ -1,8 +1,9 @@
 //! A 2-D convolution without bias (batch normalisation follows it).
 
-use super::parameters::{Parameter, Parameters};
+use super::parameters::Parameter;
 use super::stem_filter::StemFilter;
 use super::topology::ConvSpec;
+use super::weights::Weights;
 use crate::element::Element;
 use crate::ops;
 use crate::{Device, Result, Tensor};
@@ -17,9 +18,8 @@ pub struct Conv2d<T: Element> {
 }
 
 impl<T: Element> Conv2d<T> {
-    pub(super) fn new(parameters: &Parameters<T>, prefix: &str, spec: &ConvSpec) -> Result<Self> {
-        let filter = parameters.get(&format!("{prefix}{}.weight", spec.conv))?;
-        Ok(Self { filter, stem: None, stride: spec.stride, pad: spec.pad() })
+    pub(super) fn new(weights: &Weights<T>, spec: &ConvSpec) -> Result<Self> {
+        Ok(Self { filter: weights.filter(&spec.conv)?, stem: None, stride: spec.stride, pad: spec.pad() })
     }
 
     /// The same, reading images as [`ImageInput`](super::image_input::ImageInput) stores them.

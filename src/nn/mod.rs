@@ -1,9 +1,10 @@
 //! The networks: layers with `forward` and `backward` written out, over buffers allocated once.
 //!
-//! [`Topology`] says what a network consists of. [`Backbone`] is its training form (batch statistics, parameter gradients), with a projector on it
-//! [`Network`], and with a linear head [`ClassifierNetwork`]. [`Inference`] is its inference form (running statistics, in general folded into the
-//! convolutions; only the images have a gradient): the form attacks run on, with a copy of the network's [`Parameters`].
+//! [`Topology`] says what a network consists of, and [`Weights`] are what it has learnt. [`Backbone`] is its training form (batch statistics, parameter
+//! gradients), with a projector on it [`Network`], and with a linear head [`ClassifierNetwork`]. [`Inference`] is its inference form (running statistics, in
+//! general folded into the convolutions; only the images have a gradient): the form attacks run on, with a copy of the [`Weights`].
 
+mod architecture;
 mod backbone;
 pub(crate) mod batch_norm;
 mod classifier;
@@ -22,8 +23,10 @@ mod staging;
 mod statistics;
 mod stem_filter;
 mod topology;
+mod weights;
 
-pub use backbone::{Backbone, Encoder, MODEL};
+pub use architecture::Architecture;
+pub use backbone::{Backbone, Encoder};
 pub use batch_norm::BatchNorm;
 pub use classifier::{Classifier, LINEAR};
 pub use classifier_network::ClassifierNetwork;
@@ -35,4 +38,5 @@ pub use network::{Network, PROJECTOR};
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use projector::{Projection, Projector};
 pub use staging::{RowScaled, Staging};
-pub use topology::{Architecture, BlockSpec, ConvSpec, Normalization, Topology};
+pub use topology::{ActivationSpec, BlockSpec, ConvSpec, Normalization, Topology};
+pub use weights::{MODEL, Weights};

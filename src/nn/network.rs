@@ -4,6 +4,7 @@ use super::backbone::{Backbone, Encoder};
 use super::parameters::Parameters;
 use super::projector::{Projection, Projector};
 use super::topology::Topology;
+use super::weights::Weights;
 use crate::element::Element;
 use crate::{Device, Result, Tensor};
 
@@ -74,8 +75,8 @@ impl<T: Element> Network<T> {
     }
 }
 
-impl<T: Element> AsRef<Backbone<T>> for Network<T> {
-    fn as_ref(&self) -> &Backbone<T> {
-        &self.backbone
+impl<T: Element> AsRef<Weights<T>> for Network<T> {
+    fn as_ref(&self) -> &Weights<T> {
+        self.backbone.as_ref()
     }
 }

@@ -2,19 +2,18 @@
 
 use super::batch_norm::BatchNorm;
 use super::conv::Conv2d;
-use super::parameters::Parameters;
 use super::scratch::Scratch;
-use super::statistics::RunningStatistics;
 use super::topology::{BlockSpec, ConvSpec, Topology};
+use super::weights::Weights;
 use crate::element::Element;
 use crate::ops;
 use crate::{Device, Result, Tensor};
 
 /// A convolution, its batch normalisation, and their outputs.
-pub(super) struct ConvBn<T: Element> {
-    pub spec: ConvSpec,
-    pub conv: Conv2d<T>,
-    pub bn: BatchNorm<T>,
+struct ConvBn<T: Element> {
+    spec: ConvSpec,
+    conv: Conv2d<T>,
+    bn: BatchNorm<T>,
     conv_out: Tensor<T>,
     out: Tensor<T>,
 }
@@ -22,22 +21,19 @@ pub(super) struct ConvBn<T: Element> {
 /// What layers are built from.
 struct Plan<'a, T: Element> {
     device: &'a Device,
-    parameters: &'a Parameters<T>,
-    statistics: &'a RunningStatistics<T::Real>,
-    /// Of the parameters' names.
-    prefix: &'a str,
+    weights: &'a Weights<T>,
     max_batch: usize,
 }
 
 impl<T: Element> ConvBn<T> {
     fn new(plan: &Plan<T>, spec: &ConvSpec) -> Result<Self> {
-        let Plan { device, parameters, statistics, prefix, max_batch } = *plan;
+        let Plan { device, weights, max_batch } = *plan;
         let size = spec.out_size();
         let output = || Tensor::zeros(device, [max_batch, size, size, spec.k]);
         Ok(Self {
             spec: spec.clone(),
-            conv: Conv2d::new(parameters, prefix, spec)?,
-            bn: BatchNorm::new(device, parameters, statistics, prefix, spec, max_batch)?,
+            conv: Conv2d::new(weights, spec)?,
+            bn: BatchNorm::new(device, weights, spec, max_batch)?,
             conv_out: output()?,
             out: output()?,
         })
@@ -79,9 +75,9 @@ impl<T: Element> ConvBn<T> {
 }
 
 /// A residual block: y = ReLU(unitₘ(…unit₁(x)) + shortcut(x)).
-pub(super) struct Block<T: Element> {
-    pub units: Vec<ConvBn<T>>,
-    pub shortcut: Option<ConvBn<T>>,
+struct Block<T: Element> {
+    units: Vec<ConvBn<T>>,
+    shortcut: Option<ConvBn<T>>,
 }
 
 /// The scratch buffers by what they hold; see [`Block::backward`].
@@ -157,47 +153,32 @@ fn split_last<U>(units: &[U]) -> (&U, &[U]) {
 
 /// The encoder in training form: stem, blocks, global average pool.
 pub struct Encoder<T: Element> {
-    pub(super) stem: ConvBn<T>,
-    pub(super) blocks: Vec<Block<T>>,
-    pub(super) statistics: RunningStatistics<T::Real>,
+    weights: Weights<T>,
+    stem: ConvBn<T>,
+    blocks: Vec<Block<T>>,
     pooled: Tensor<T>,
     scratch: Scratch<T>,
 }
 
 impl<T: Element> Encoder<T> {
-    /// Allocates every buffer for batches of up to `max_batch` images. Parameters are looked up behind `prefix`.
-    pub fn new(device: &Device, parameters: &Parameters<T>, prefix: &str, topology: &Topology, max_batch: usize) -> Result<Self> {
-        Self::over(device, parameters, RunningStatistics::new::<T>(device, topology)?, prefix, topology, max_batch)
-    }
-
-    /// Other activations over the same parameters and running statistics.
-    pub(super) fn twin(
-        &self,
-        device: &Device,
-        parameters: &Parameters<T>,
-        prefix: &str,
-        topology: &Topology,
-        max_batch: usize,
-    ) -> Result<Self> {
-        Self::over(device, parameters, self.statistics.clone(), prefix, topology, max_batch)
-    }
-
-    fn over(
-        device: &Device,
-        parameters: &Parameters<T>,
-        statistics: RunningStatistics<T::Real>,
-        prefix: &str,
-        topology: &Topology,
-        max_batch: usize,
-    ) -> Result<Self> {
-        let plan = Plan { device, parameters, statistics: &statistics, prefix, max_batch };
+    /// Allocates every buffer for batches of up to `max_batch` images, over `weights`, which other encoders may share.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) for a network with convolutions that have no batch normalisation behind them.
+    pub fn new(device: &Device, weights: &Weights<T>, topology: &Topology, max_batch: usize) -> Result<Self> {
+        let plan = Plan { device, weights, max_batch };
         Ok(Self {
             stem: ConvBn::stem(&plan, &topology.stem)?,
             blocks: topology.blocks.iter().map(|block| Block::new(&plan, block)).collect::<Result<_>>()?,
             pooled: Tensor::zeros(device, [max_batch, topology.features])?,
             scratch: Scratch::new(device, max_batch * topology.largest_activation())?,
-            statistics,
+            weights: weights.clone(),
         })
+    }
+
+    /// What it shares with others.
+    pub fn weights(&self) -> &Weights<T> {
+        &self.weights
     }
 
     /// From now on every batch normalisation is by the running statistics, which stay as they are.
@@ -260,21 +241,8 @@ impl<T: Element> Encoder<T> {
         Ok(outputs)
     }
 
-    /// Every convolution with its batch normalisation, in the order of [`Topology::convs`].
-    pub(super) fn units(&self) -> impl Iterator<Item = &ConvBn<T>> {
-        std::iter::once(&self.stem).chain(self.blocks.iter().flat_map(|b| b.units.iter().chain(&b.shortcut)))
-    }
-
-    /// The running statistics by state-dict name, in order: `bn1.running_mean`, `bn1.running_var`, …
+    /// See [`Weights::running_statistics`].
     pub fn running_statistics(&self) -> Vec<(String, Tensor<T::Real>)> {
-        self.units()
-            .flat_map(|unit| {
-                let name = &unit.spec.bn;
-                [
-                    (format!("{name}.running_mean"), unit.bn.running_mean.clone()),
-                    (format!("{name}.running_var"), unit.bn.running_var.clone()),
-                ]
-            })
-            .collect()
+        self.weights.running_statistics()
     }
 }

@@ -16,36 +16,41 @@ const ALIGNMENT: usize = 4;
 pub(super) struct RunningStatistics<R: Real> {
     values: Tensor<R>,
     before: Option<Tensor<R>>,
-    /// State-dict name of each batch normalisation, where its mean begins, and its channels; the variance follows the mean.
-    places: Vec<(String, usize, usize)>,
+    /// State-dict name of each batch normalisation, and its parts of `values`.
+    parts: Vec<(String, [Tensor<R>; 2])>,
 }
 
 impl<R: Real> RunningStatistics<R> {
     /// Means of zero and variances of one, for training in storage type `T`.
     pub fn new<T: Element<Real = R>>(device: &Device, topology: &Topology) -> Result<Self> {
-        let mut places = Vec::new();
-        let mut len = 0;
-        for conv in topology.convs() {
-            places.push((conv.bn.clone(), len, conv.k));
-            len += 2 * conv.k.next_multiple_of(ALIGNMENT);
+        let padded = |channels: usize| channels.next_multiple_of(ALIGNMENT);
+        let len = topology.batch_norms().map(|(_, channels)| 2 * padded(channels)).sum::<usize>();
+        let zeros = || Tensor::<R>::zeros(device, [len]);
+        let (values, before) = (zeros()?, T::LOSS_SCALE.is_some().then(zeros).transpose()?);
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for (name, channels) in topology.batch_norms() {
+            let (mean, variance) = (values.slice(start, [channels])?, values.slice(start + padded(channels), [channels])?);
+            variance.write(&vec![R::from_f64(1.0); channels])?;
+            parts.push((name.to_owned(), [mean, variance]));
+            start += 2 * padded(channels);
         }
-        let zeros = || Tensor::zeros(device, [len]);
-        let before = T::LOSS_SCALE.is_some().then(zeros).transpose()?;
-        let statistics = Self { values: zeros()?, before, places };
-        for (name, ..) in &statistics.places {
-            let (_, variance) = statistics.get(name)?;
-            variance.write(&vec![R::from_f64(1.0); variance.len()])?;
-        }
-        Ok(statistics)
+        Ok(Self { values, before, parts })
     }
 
     /// Mean and variance, `[channels]` each, of the batch normalisation of that name.
-    pub fn get(&self, name: &str) -> Result<(Tensor<R>, Tensor<R>)> {
-        let place = self.places.iter().find(|(found, ..)| found == name);
-        let &(_, start, channels) =
-            place.ok_or_else(|| Error::shape("statistics", format!("the network has no batch normalisation `{name}`")))?;
-        let part = |offset| self.values.slice(offset, [channels]);
-        Ok((part(start)?, part(start + channels.next_multiple_of(ALIGNMENT))?))
+    pub fn get(&self, name: &str) -> Result<[Tensor<R>; 2]> {
+        let part = self.parts.iter().find(|(found, _)| found == name);
+        let missing = || Error::shape("statistics", format!("the network has no batch normalisation `{name}`"));
+        Ok(part.ok_or_else(missing)?.1.clone())
+    }
+
+    /// All of them: `bn1.running_mean`, `bn1.running_var`, …
+    pub fn named(&self) -> Vec<(String, Tensor<R>)> {
+        let named = |(name, statistics): &(String, [Tensor<R>; 2])| {
+            let names = ["running_mean", "running_var"].map(|what| format!("{name}.{what}"));
+            names.into_iter().zip(statistics.clone()).collect::<Vec<_>>()
+        };
+        self.parts.iter().flat_map(named).collect()
     }
 
     /// Notes them at the beginning of a step.

@@ -272,7 +272,7 @@ pub fn bn_kept_backward<T: Element>(
     same_shape(OP, &[("x", x), ("dy", dy)])?;
     like_or_none(OP, "mask", mask, x)?;
     bn_parameter_gradients(dy, x, mask, saved, d_gamma, d_beta)?;
-    bn_eval_backward(dy, mask, parameters, running, eps, dx, d_residual)
+    bn_eval_backward(dy, mask, None, parameters, running, eps, dx, d_residual)
 }
 
 /// y = γ·(x − mean)/√(var + eps) + β (+ `residual`), rectified if `relu`, by running statistics (evaluation).
@@ -307,10 +307,13 @@ pub fn bn_eval<T: Element>(
     )
 }
 
-/// The gradient of [`bn_eval`] with respect to its input: dx = γ/√(var + eps)·g with g = `dy` where `mask` > 0; `d_residual` receives g.
+/// The gradient of [`bn_eval`] with respect to its input, plus that which another branch has of it: dx = γ/√(var + eps)·g (+ `residual`) with g = `dy` where
+/// `mask` > 0; `d_residual` receives g.
+#[allow(clippy::too_many_arguments)]
 pub fn bn_eval_backward<T: Element>(
     dy: &Tensor<T>,
     mask: Option<&Tensor<T>>,
+    residual: Option<&Tensor<T>>,
     parameters: BnParameters<T::Real>,
     running: BnRunning<T::Real>,
     eps: f64,
@@ -323,11 +326,13 @@ pub fn bn_eval_backward<T: Element>(
     check_running(OP, channels, running)?;
     same_shape(OP, &[("dy", dy), ("dx", dx)])?;
     like_or_none(OP, "mask", mask, dy)?;
+    like_or_none(OP, "residual", residual, dy)?;
     like_or_none(OP, "d_residual", d_residual, dy)?;
     launch::bn_eval_backward(
         Work::RowsChannels(rows, channels),
         dy,
         mask,
+        residual,
         parameters.gamma,
         running.var,
         dx,

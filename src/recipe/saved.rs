@@ -4,17 +4,17 @@
 //! name behind `optimizer/<what>/`. Everything is stored as f32, bit for bit.
 
 use crate::element::{Element, Real};
-use crate::nn::{Backbone, Classifier, LINEAR, MODEL, Parameters};
+use crate::nn::{Classifier, LINEAR, MODEL, Parameters, Weights};
 use crate::ops::{LossScale, LossScaleState};
 use crate::optim::Optimizer;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Result, Tensor};
 
 /// Writes a network's parameters, those of what is on its encoder included, and running statistics.
-pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &impl AsRef<Backbone<T>>, steps: i64) -> Result<()> {
+pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &impl AsRef<Weights<T>>, steps: i64) -> Result<()> {
     let network = network.as_ref();
     save_arena(checkpoint, network.parameters(), network.parameters().values(), "")?;
-    for (name, tensor) in network.encoder().running_statistics() {
+    for (name, tensor) in network.running_statistics() {
         checkpoint.put_f32(&format!("{MODEL}{name}"), tensor.dims(), &to_f32(&tensor.to_vec()?))?;
         if let Some(bn) = name.strip_suffix("running_var") {
             checkpoint.put_i64(&format!("{MODEL}{bn}num_batches_tracked"), &[], &[steps])?;
@@ -24,15 +24,15 @@ pub fn save_network<T: Element>(checkpoint: &mut Checkpoint, network: &impl AsRe
 }
 
 /// Reads what [`save_network`] wrote.
-pub fn load_network<T: Element>(checkpoint: &Checkpoint, network: &impl AsRef<Backbone<T>>) -> Result<()> {
+pub fn load_network<T: Element>(checkpoint: &Checkpoint, network: &impl AsRef<Weights<T>>) -> Result<()> {
     load_parts(checkpoint, network, &[""])
 }
 
 /// Reads the running statistics and, of the parameters, those whose names begin with one of `prefixes`; the others stay as they are.
-pub fn load_parts<T: Element>(checkpoint: &Checkpoint, network: &impl AsRef<Backbone<T>>, prefixes: &[&str]) -> Result<()> {
+pub fn load_parts<T: Element>(checkpoint: &Checkpoint, network: &impl AsRef<Weights<T>>, prefixes: &[&str]) -> Result<()> {
     let network = network.as_ref();
     load_some(checkpoint, network.parameters(), network.parameters().values(), "", prefixes)?;
-    for (name, tensor) in network.encoder().running_statistics() {
+    for (name, tensor) in network.running_statistics() {
         tensor.write(&from_f32(&checkpoint.finite(&format!("{MODEL}{name}"), tensor.dims())?))?;
     }
     network.parameters().refresh()
@@ -48,10 +48,10 @@ pub fn save_optimizer<T: Element>(
 }
 
 /// The program's own memory, in bytes, that saving both takes: what goes into the file, and two copies of the largest tensor on their way there.
-pub fn saving_bytes<T: Element>(network: &impl AsRef<Backbone<T>>, optimizer: &Optimizer<T::Real>) -> usize {
+pub fn saving_bytes<T: Element>(network: &impl AsRef<Weights<T>>, optimizer: &Optimizer<T::Real>) -> usize {
     let network = network.as_ref();
     let lens = || network.parameters().specs().iter().map(|spec| spec.dims.iter().product::<usize>());
-    let statistics: usize = network.encoder().running_statistics().iter().map(|(_, tensor)| tensor.len()).sum();
+    let statistics: usize = network.running_statistics().iter().map(|(_, tensor)| tensor.len()).sum();
     let file = size_of::<f32>() * (lens().sum::<usize>() * (1 + optimizer.state().len()) + statistics);
     file + 2 * size_of::<T::Real>() * lens().max().unwrap_or(0)
 }

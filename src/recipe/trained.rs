@@ -5,7 +5,7 @@ use super::saved;
 use super::settings::Recipe;
 use crate::data::Dataset;
 use crate::element::Element;
-use crate::nn::{Backbone, Classifier, Inference, Topology};
+use crate::nn::{Classifier, Inference, Topology, Weights};
 use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Result, Tensor};
 
@@ -22,11 +22,11 @@ pub struct Encoder<T: Element> {
 
 impl<T: Element> Encoder<T> {
     /// Folds `network` for batches of up to `evaluate.batch_size` images.
-    pub fn new(device: &Device, recipe: &Recipe, network: &impl AsRef<Backbone<T>>) -> Result<Self> {
+    pub fn new(device: &Device, recipe: &Recipe, network: &impl AsRef<Weights<T>>) -> Result<Self> {
         Self::in_form(device, recipe, network, Inference::folded)
     }
 
-    fn in_form(device: &Device, recipe: &Recipe, network: &impl AsRef<Backbone<T>>, form: Form<T>) -> Result<Self> {
+    fn in_form(device: &Device, recipe: &Recipe, network: &impl AsRef<Weights<T>>, form: Form<T>) -> Result<Self> {
         let topology = recipe.topology();
         let batch = recipe.evaluate.batch_size as usize;
         let inference = form(device, &topology, batch)?;
@@ -86,15 +86,15 @@ impl<T: Element> Encoder<T> {
 /// How an encoder is built for batches of a size.
 type Form<T> = fn(&Device, &Topology, usize) -> Result<Inference<T>>;
 
-fn loaded<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Backbone<T>> {
-    let encoder = untrained(device, recipe)?;
-    saved::load_network(checkpoint, &encoder)?;
-    Ok(encoder)
+fn loaded<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<Weights<T>> {
+    let weights = untrained(device, recipe)?;
+    saved::load_network(checkpoint, &weights)?;
+    Ok(weights)
 }
 
-/// An encoder that is read from, and has passes of one image.
-fn untrained<T: Element>(device: &Device, recipe: &Recipe) -> Result<Backbone<T>> {
-    Backbone::new(device, &recipe.topology(), None, 1, recipe.train.seed)
+/// Of an encoder alone.
+fn untrained<T: Element>(device: &Device, recipe: &Recipe) -> Result<Weights<T>> {
+    Weights::new(device, &recipe.topology(), None, recipe.train.seed)
 }
 
 /// Under which name a head's file keeps the [digest](Checkpoint::digest) of the encoder it was fitted on.

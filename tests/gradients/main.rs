@@ -9,3 +9,4 @@ mod common;
 mod difference;
 mod layers;
 mod networks;
+mod preactivation;

@@ -1,4 +1,4 @@
-//! Whole networks, both families: parameters in training form, images in the form attacks run on.
+//! Whole networks that are trained, both families: parameters in training form, images in the form attacks run on.
 
 use crate::common::devices;
 use crate::difference::{assert_gradient, dot, random, uniform};
@@ -31,9 +31,9 @@ fn images(device: &Device, seed: u64, n: usize) -> Tensor<f64> {
 /// A network whose batch normalisations are not the identity: random affine parameters and, after some passes, statistics of their own.
 fn network(device: &Device, topology: &Topology) -> Network<f64> {
     let network = Network::new(device, topology, HIDDEN, PROJECTION, BATCH, 1).unwrap();
-    for (index, conv) in topology.convs().enumerate() {
+    for (index, (bn, _)) in topology.batch_norms().enumerate() {
         for (name, around) in [("weight", 1.0), ("bias", 0.0)] {
-            let value = network.parameters().get(&format!("{MODEL}{}.{name}", conv.bn)).unwrap().value;
+            let value = network.parameters().get(&format!("{MODEL}{bn}.{name}")).unwrap().value;
             let values: Vec<f64> = uniform(index as u64, value.len()).iter().map(|v| around + 0.3 * v).collect();
             value.write(&values).unwrap();
         }
@@ -242,8 +242,9 @@ impl<T: Element> Unfolded<'_, T> {
         let (conv, out) = (Tensor::zeros(self.device, shape).unwrap(), Tensor::zeros(self.device, shape).unwrap());
         let filter = parameter(&format!("{}.weight", spec.conv)).working;
         ops::conv_fprop(x, &filter, spec.stride, spec.pad(), Epilogue::default(), &conv).unwrap();
-        let (gamma, beta) = (parameter(&format!("{}.weight", spec.bn)).value, parameter(&format!("{}.bias", spec.bn)).value);
-        let statistic = |name: &str| &self.statistics[&format!("{}.{name}", spec.bn)];
+        let bn = spec.bn.as_deref().unwrap();
+        let (gamma, beta) = (parameter(&format!("{bn}.weight")).value, parameter(&format!("{bn}.bias")).value);
+        let statistic = |name: &str| &self.statistics[&format!("{bn}.{name}")];
         let running = BnRunning { mean: statistic("running_mean"), var: statistic("running_var") };
         ops::bn_eval(&conv, BnParameters { gamma: &gamma, beta: &beta }, running, 1e-5, residual, relu, &out).unwrap();
         out

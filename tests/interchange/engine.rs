@@ -2,7 +2,7 @@
 
 use super::{doubles, load};
 use rocl::data::{Dataset, Split, textures};
-use rocl::nn::{Architecture, Network, PROJECTOR, Projector, Topology};
+use rocl::nn::{Architecture, PROJECTOR, Projector, Topology, Weights};
 use rocl::recipe::linear_eval::{self, fit_head};
 use rocl::recipe::pretrain::Pretraining;
 use rocl::recipe::saved::{load_network, save_head, save_network};
@@ -20,6 +20,8 @@ pub struct Outputs {
     pub embeddings: Vec<f64>,
     /// The linear head's, `[n, classes]`.
     pub logits: Vec<f64>,
+    /// Of half the sum of the logits' squares, by the images: `[n, 32, 32, 3]`.
+    pub gradient: Vec<f64>,
 }
 
 /// The first textures for testing.
@@ -63,12 +65,20 @@ pub fn trained(device: &Device, architecture: Architecture, images: usize, epoch
 pub fn rewritten(device: &Device, from: &Path, to: &Path) {
     let checkpoint = Checkpoint::load(from, Kind::Pretrain).unwrap();
     let recipe = Recipe::from_json(&checkpoint.meta.recipe).unwrap();
-    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
-    let network = Network::<f32>::new(device, &recipe.topology(), hidden, projection, 1, 0).unwrap();
-    load_network(&checkpoint, &network).unwrap();
+    let weights = all_weights(device, &recipe, &checkpoint);
     let mut checkpoint = Checkpoint::new(Meta::new(Kind::Pretrain, recipe.to_json().unwrap(), 0, "textures"));
-    save_network(&mut checkpoint, &network, 0).unwrap();
+    save_network(&mut checkpoint, &weights, 0).unwrap();
     checkpoint.save(to).unwrap();
+}
+
+/// Those of encoder and projector.
+fn all_weights(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint) -> Weights<f32> {
+    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
+    let topology = recipe.topology();
+    let projector = Projector::<f32>::specs(PROJECTOR, topology.features, hidden, projection);
+    let weights = Weights::new(device, &topology, projector, 0).unwrap();
+    load_network(checkpoint, &weights).unwrap();
+    weights
 }
 
 /// Fits a head on the first `images` textures and saves it.
@@ -94,8 +104,17 @@ pub fn outputs(device: &Device, checkpoint: &Path, head: &Path, images: &Dataset
     let features = features(device, &encoder, &recipe, images);
     let head = Checkpoint::load(head, Kind::LinearHead).unwrap();
     let classes = head.get("linear.bias").unwrap().shape[0];
-    let logits = encoder.load_head(&head, classes, images.len()).unwrap().forward(&features).unwrap();
+    let head = encoder.load_head(&head, classes, images.len()).unwrap();
+    let logits = head.forward(&features).unwrap();
+
+    let pixels: Vec<f32> = images.images.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let x = Tensor::from_slice(device, [images.len(), 32, 32, 3], &pixels).unwrap();
+    let (d_features, d_x) = (Tensor::zeros(device, features.shape()).unwrap(), Tensor::zeros(device, x.shape()).unwrap());
+    encoder.inference().forward(&x).unwrap();
+    head.d_logits(images.len()).unwrap().copy_from(&logits).unwrap();
+    encoder.inference().backward(&head.backward_input(&d_features).unwrap(), &d_x).unwrap();
     Outputs {
+        gradient: doubles(&d_x),
         embeddings: embeddings(device, checkpoint, &recipe, &features),
         features: doubles(&features),
         logits: doubles(&logits),
@@ -103,10 +122,7 @@ pub fn outputs(device: &Device, checkpoint: &Path, head: &Path, images: &Dataset
 }
 
 fn embeddings(device: &Device, checkpoint: &Path, recipe: &Recipe, features: &Tensor<f32>) -> Vec<f64> {
-    let topology = Topology::new(recipe.network.architecture, recipe.network.width as usize);
-    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
-    let network = Network::<f32>::new(device, &topology, hidden, projection, 1, 0).unwrap();
-    load_network(&Checkpoint::load(checkpoint, Kind::Pretrain).unwrap(), &network).unwrap();
-    let projector = Projector::new(device, network.parameters(), PROJECTOR, features.rows_len()).unwrap();
+    let weights = all_weights(device, recipe, &Checkpoint::load(checkpoint, Kind::Pretrain).unwrap());
+    let projector = Projector::new(device, weights.parameters(), PROJECTOR, features.rows_len()).unwrap();
     doubles(&projector.forward(features).unwrap())
 }

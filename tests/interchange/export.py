@@ -1,7 +1,7 @@
 """Random networks, saved as others save theirs, with their outputs: export.py STYLE ARCHITECTURE IMAGES FOLDER.
 
-Writes `model.pt` (for the authors' style also `projector.pt` and `linear.pt`), `expected.safetensors`, and, of the bare encoder,
-some files that nobody can import and one that is unusual.
+Writes `model.pt` (for the authors' style also `projector.pt` and `linear.pt`), `expected.safetensors`, and, in torchvision's style of the bare
+encoder, some files that nobody can import and one that is unusual.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from forward import outputs
-from pytorch_model import Network
+from pytorch_model import Network, encoder
 from safetensors.torch import load_file, save_file
 
 
@@ -43,6 +43,10 @@ def files(style, state):
     if style == "pytorch-cifar":
         whole = model | {f"linear.{k}": v for k, v in linear.items()}
         return {"model": {"net": {f"module.{k}": v for k, v in whole.items()}, "acc": 93.0, "epoch": 200}}
+    if style == "wrn":
+        # The stage that is never called is larger than this in the code of TRADES; what is in it does not matter.
+        never_called = {f"sub_{k}": torch.zeros_like(v) for k, v in model.items() if k.startswith("block1.")}
+        return {"model": model | never_called | {f"fc.{k}": v for k, v in linear.items()}}
     renamed = {re.sub(r"\.shortcut\.", ".downsample.", k): v for k, v in model.items()}
     return {"model": renamed | {f"fc.{k}": v for k, v in linear.items()}}
 
@@ -55,6 +59,12 @@ def main():
         torch.save(content, folder / f"{name}.pt")
     save_file(outputs(network, load_file(images)["images"]), folder / "expected.safetensors")
 
+    if style == "torchvision":
+        unusual(architecture, network, folder)
+
+
+def unusual(architecture, network, folder):
+    """Files that nobody can import, and one that is taken."""
     bare = files("torchvision", network.state_dict())["model"]
     torch.save({"config": argparse.Namespace(width=4)}, folder / "objects.pt")
     torch.save({k: v for k, v in bare.items() if k != "layer4.1.bn2.running_var"}, folder / "incomplete.pt")
@@ -70,6 +80,10 @@ def main():
     wide = {"linear_1.weight": torch.zeros(48, network.model.features), "linear_1.bias": torch.zeros(48)}
     wide |= {"linear_2.weight": torch.zeros(65537, 48), "linear_2.bias": torch.zeros(65537)}
     torch.save(part(network.state_dict(), "model") | wide, folder / "wide_projector.pt")
+    others = {name: encoder(name, 4).state_dict() for name in ("preactresnet18", "wrn16")}
+    torch.save({k: v for k, v in others["preactresnet18"].items() if not k.startswith("bn.")}, folder / "no_last_norm.pt")
+    torch.save(others["wrn16"], folder / "wrn.pt")
+    torch.save({k: v for k, v in others["wrn16"].items() if not k.startswith("block3.layer.1.")}, folder / "uneven_wrn.pt")
     shared = bare | {"layer1.0.bn1.weight": bare["layer1.0.bn2.weight"]}
     torch.save({"model": architecture, "state_dict": shared}, folder / "named_and_shared.pt")
 

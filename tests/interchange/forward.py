@@ -8,10 +8,13 @@ from safetensors.torch import load_file, save_file
 
 
 def outputs(network, images):
-    """Features, embeddings and logits of images of bytes, `[n, 32, 32, 3]`."""
-    with torch.no_grad():
-        features = network.model(images.permute(0, 3, 1, 2) / 255)
-        return {"features": features, "embeddings": network.projector(features), "logits": network.linear(features)}
+    """Features, embeddings and logits of images of bytes, `[n, 32, 32, 3]`; and by these the gradient of half the sum of the logits' squares."""
+    x = (images.permute(0, 3, 1, 2) / 255).requires_grad_()
+    features = network.model(x)
+    logits = network.linear(features)
+    (gradient,) = torch.autograd.grad((logits**2).sum() / 2, x)
+    found = {"features": features, "embeddings": network.projector(features), "logits": logits, "gradient": gradient.permute(0, 2, 3, 1)}
+    return {name: tensor.detach().contiguous() for name, tensor in found.items()}
 
 
 if __name__ == "__main__":

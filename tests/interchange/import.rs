@@ -64,6 +64,9 @@ fn what_cannot_be_imported_is_refused_in_a_sentence() {
     files.refused("numbered.pt", torchvision, &[], "has no state dict");
     files.refused("normalized_by_zero.pt", torchvision, &[], "the std has to be three numbers from 0.001 to 1000");
     files.refused("wide_projector.pt", "rocl", &[], "the network's projection is 65537, but the engine takes 1 to 65536");
+    files.refused("no_last_norm.pt", "pytorch-cifar", &[], "those of a preactresnet18 of one width (missing: model/bn.weight");
+    files.refused("wrn.pt", "pytorch-cifar", &[], "the name map has no rule for block1.layer.0.");
+    files.refused("uneven_wrn.pt", "wrn", &[], "those of a wrn16 of one width (missing: model/block3.layer.1.");
     files.refused("model.pt", "absent", &[], "cannot be read");
     files.refused("model.pt", torchvision, &["--mean", "0.5", "0.5", "0.5"], "belong together");
     for std in ["nan", "0.0009"] {
@@ -82,7 +85,9 @@ fn what_is_no_name_map_is_refused_in_a_sentence() {
     let Some(files) = Files::new() else { return };
     let (map, out) = (files.path("map.toml"), files.out());
     let rule = |to: &str| format!("[[rename]]\nfrom = '(.+)'\nto = {to}\n").into_bytes();
-    for content in [b"\xff\xfe".to_vec(), rule("3"), rule(r"'\2'"), rule(r"'\g<name>'")] {
+    let ignore = |name: &str| format!("[[ignore]]\n{name}\n").into_bytes();
+    let nameless = [rule(r"'\1'"), ignore("from = '.'")].concat();
+    for content in [b"\xff\xfe".to_vec(), rule("3"), rule(r"'\2'"), rule(r"'\g<name>'"), ignore("name = '.'"), nameless] {
         std::fs::write(&map, &content).unwrap();
         let arguments = [&files.path("model.pt"), "--map", &map, "--out", text(&out)];
         files.python.refuses("tools/import_pytorch.py", &arguments, "map.toml is no name map");

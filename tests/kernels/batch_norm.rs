@@ -315,7 +315,7 @@ fn evaluation<T: Element + PartialEq + std::fmt::Debug>() {
             let residual = with.then_some(&on.residual);
             ops::bn_eval(&on.x, on.parameters(), on.running(), EPS, residual, with, &on.y).unwrap();
             let (mask, d_residual) = (with.then_some(&on.y), with.then_some(&on.d_residual));
-            ops::bn_eval_backward(&on.dy, mask, on.parameters(), on.running(), EPS, &on.dx, d_residual).unwrap();
+            ops::bn_eval_backward(&on.dy, mask, residual, on.parameters(), on.running(), EPS, &on.dx, d_residual).unwrap();
             [&on.y, &on.dx, &on.d_residual].iter().flat_map(|v| v.to_vec().unwrap()).collect::<Vec<T>>()
         };
         for with in [false, true] {
@@ -326,7 +326,8 @@ fn evaluation<T: Element + PartialEq + std::fmt::Debug>() {
             assert_close("y", y, &expected, tolerance::<T>(), 1.0);
             let g: Vec<f64> = case.dy.iter().zip(y).map(|(dy, y)| if !with || *y > 0.0 { *dy } else { 0.0 }).collect();
             let scale = |i: usize| case.gamma[i % case.channels] / (case.running_var[i % case.channels] + EPS).sqrt();
-            let expected: Vec<f64> = g.iter().enumerate().map(|(i, g)| g * scale(i)).collect();
+            let branch = |i: usize| if with { case.residual[i] } else { 0.0 };
+            let expected: Vec<f64> = g.iter().enumerate().map(|(i, g)| g * scale(i) + branch(i)).collect();
             assert_close("dx", dx, &expected, tolerance::<T>(), 1.0);
             if with {
                 assert_eq!(d_residual, g, "the residual's gradient is a copy");

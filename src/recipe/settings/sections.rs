@@ -12,7 +12,8 @@ pub use crate::optim::OptimizerSettings as Optimizer;
 pub struct Network {
     /// The encoder.
     pub architecture: Architecture,
-    /// Channels of the stem and the first stage, w; later stages have 2w, 4w and 8w. The paper's networks have 64.
+    /// Channels of the first stage, w; those that follow have 2w, 4w, and but for a WRN 8w. The stem has w too, that of a WRN 16. The paper's networks have
+    /// 64, WRN-34-10 has 160.
     pub width: u32,
     /// Whether there is a projector; without one the losses see the encoder's features.
     pub projector: bool,
