@@ -1,6 +1,8 @@
 //! Everything a user can get wrong, as the program answers it: a sentence with a remedy, exit code 2 for misuse and 1 for failure, never a panic.
 
 mod common;
+#[path = "common/formats.rs"]
+mod formats;
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -29,6 +31,17 @@ fn fixtures() -> TempDir {
         let whole = fs::read(at("run").join(format!("{name}.safetensors"))).unwrap();
         fs::write(at(&format!("short-{name}")), &whole[..whole.len() / 2]).unwrap();
     }
+    // Names of equal length, so that the file is whole and only says of itself what is not so.
+    let whole = fs::read(at("run/checkpoint.safetensors")).unwrap();
+    for (name, is, says) in [("other-width", "width\\\":2", "width\\\":4"), ("other-network", "resnet18", "resnet50")] {
+        fs::write(at(name), replaced(&whole, is.as_bytes(), says.as_bytes())).unwrap();
+    }
+    let archive = formats::npz(&[("images", formats::npy_images(0, 2)), ("labels", formats::npy_labels(&[0, 1]))], false);
+    formats::put(at("short.npz"), &archive[..archive.len() / 2]);
+    formats::put(at("short-npz/train.npz"), &archive[..archive.len() / 2]);
+    formats::put(at("short-pickle/data_batch_1"), &formats::cifar_pickle("labels", &[0, 1], 0)[..3000]);
+    formats::put(at("short-image/train/a/1.png"), &formats::png_of(0)[..100]);
+    formats::put(at("large-image/train/a/1.png"), formats::png(64, 64, png::ColorType::Rgb, &[0; 3 * 64 * 64]));
     let zeros = [0; 4];
     let foreign = [("weight", TensorView::new(Dtype::F32, vec![1], &zeros).unwrap())];
     fs::write(at("foreign"), safetensors::serialize(foreign, None).unwrap()).unwrap();
@@ -51,6 +64,9 @@ fn fixtures() -> TempDir {
         ("no-start", "[supervised]\nrandom_start = false"),
         ("moved", "[supervised]\nfreeze_bn = true\nattack_mode = 'train'"),
         ("text", "[train]\nepochs = 'many'"),
+        ("not-a-number", "[supervised]\nbeta = nan"),
+        ("twice", "[train]\nepochs = 1\nepochs = 2"),
+        ("many", "[train]\nepochs = 99999999999999999999"),
         ("broken", "[train"),
     ] {
         fs::write(at(&format!("{name}.toml")), recipe(keys)).unwrap();
@@ -67,6 +83,11 @@ fn fixtures() -> TempDir {
     fs::write(at("newer.json"), fs::read_to_string(at("run/per_image.json")).unwrap().replace("\"schema\":1", "\"schema\":9"))
         .unwrap();
     folder
+}
+
+fn replaced(bytes: &[u8], is: &[u8], says: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(is.len()).position(|window| window == is).expect("the checkpoint says what it is");
+    [&bytes[..at], says, &bytes[at + is.len()..]].concat()
 }
 
 /// The program in `folder`; arguments are separated by spaces.
@@ -107,6 +128,12 @@ const CASES: &[(&str, i32, &str)] = &[
     ("T --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
     ("T --batch-size 9", 2, "the 8 training images do not fill one batch of 9; lower --batch-size to at most 8"),
     ("F --batch-size 9", 2, "the 8 training images do not fill one batch of 9; lower --batch-size to at most 8"),
+    ("F --batch-size 0", 2, "train.batch_size is 0, but must be at least 2"),
+    ("F --batch-size 1", 2, "train.batch_size is 1, but must be at least 2"),
+    ("T --batch-size 1", 2, "train.batch_size is 1, but must be at least 2"),
+    ("P --limit 1 --batch-size 2", 2, "a single training image does not fill one batch of 2; train on more images"),
+    ("L --batch-size 65537", 2, "linear_eval.batch_size is 65537, but must be at least 1 and at most 65536"),
+    ("E --batch-size 65537", 2, "at most 65536"),
     ("L --robust --batch-size 0", 2, "linear_eval.batch_size is 0, but must be at least 1"),
     ("L --batch-size 0", 2, "linear_eval.batch_size is 0, but must be at least 1"),
     ("E --batch-size 0", 2, "evaluate.batch_size is 0, but must be at least 1"),
@@ -123,13 +150,26 @@ const CASES: &[(&str, i32, &str)] = &[
     ("P --epochs 4294967296", 2, "--epochs"),
     ("P --width 0", 2, "network.width is 0, but must be at least 1"),
     ("P --width 4294967295", 2, "at most 4096"),
+    ("T --width 0", 2, "network.width is 0, but must be at least 1"),
+    ("D --width 4097", 2, "at most 4096"),
+    ("T --epochs 0", 2, "train.epochs is 0, but must be at least 1"),
+    ("F --epochs 1000001", 2, "at most 1000000"),
+    ("L --epochs 0", 2, "linear_eval.epochs is 0, but must be at least 1"),
+    ("D --epochs 0", 2, "train.epochs is 0, but must be at least 1"),
+    ("D --seed -1", 2, "--seed"),
+    ("T --max-memory 1M", 2, "and --max-memory allows 1 MiB; no --batch-size would fit"),
+    ("F --max-memory 1M", 2, "and --max-memory allows 1 MiB; no --batch-size would fit"),
+    ("L --max-memory 1M", 2, "and --max-memory allows 1 MiB; no --batch-size would fit"),
+    ("D --max-memory 1M", 2, "and --max-memory allows 1 MiB; no --batch-size would fit"),
     ("P --seed -1", 2, "--seed"),
     ("P --seed 18446744073709551615", 2, "is not in 0..=9223372036854775807"),
     ("P --max-memory 0M", 2, "--max-memory allows 0 MiB"),
     ("P --max-memory nan", 2, "sizes are such as 512MiB, 1.5GiB or 4G"),
     ("P --max-memory -4G", 2, "-4"),
-    ("pretrain --limit 0", 2, "--limit"),
-    ("pretrain --threads 0", 2, "--threads"),
+    ("pretrain --limit 0", 2, "'--limit <N>': give a whole number, at least 1"),
+    ("pretrain --threads 0", 2, "'--threads <N>': give a whole number, at least 1"),
+    ("verify foreign --threads 0", 2, "give a whole number, at least 1"),
+    ("bench step --threads 0", 2, "give a whole number, at least 1"),
     ("pretrain --threads 1025", 2, "--threads is 1025, but must be at most 1024"),
     ("pretrain --threads 99999999999999999999", 2, "--threads"),
     ("E --epsilon -1", 2, "evaluate.epsilon is -1, but must be at least 0"),
@@ -137,6 +177,12 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --epsilon nan", 2, "`nan` is not a number; write a decimal such as 0.0314 or a fraction such as 8/255"),
     ("E --epsilon 8/0", 2, "`8/0` is not a number"),
     ("E --steps 0", 2, "evaluate.steps is 0, but must be at least 1"),
+    ("E --steps 4294967295", 2, "at most 1000000"),
+    ("E --step-size nan", 2, "`nan` is not a number"),
+    ("E --step-size -1", 2, "evaluate.step_size is -1, but must be at least 0 and at most 1"),
+    ("bench attack --repeat 0", 2, "1..=1000000"),
+    ("bench attack --max-memory 1M", 2, "and --max-memory allows 1 MiB"),
+    ("bench model --gpu h200 --width 0", 2, "network.width is 0, but must be at least 1"),
     ("bench step --repeat 0", 2, "1..=1000000"),
     ("bench step --repeat 18446744073709551615", 2, "too large"),
     ("bench step --warmup -1", 2, "--warmup"),
@@ -155,6 +201,11 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --attack cw:l2:1", 2, "attacks are pgd and fgsm, as in pgd:linf:8/255:20"),
     ("E --attack pgd:linf:8/255:20,", 2, "attack ``: `` is unknown"),
     ("E --attack pgd:linf:nan:20", 2, "`nan` is not a number"),
+    ("E --attack pgd", 2, "the norm is missing; write pgd:linf:8/255"),
+    ("E --attack pgd:linf:8/255:20:step=1e300", 2, "a step of 1e300 is not between 0 and 1"),
+    ("E --attack pgd:linf:8/255:20:step=1/255:step=2/255", 2, "`step=2/255` says again what was said before; leave one out"),
+    ("E --attack pgd:linf:8/255:20:restarts=0", 2, "restarts=0 is no count between 1 and 1000"),
+    ("E --attack pgd:l1:1e300:20", 2, "a radius of 1e300 is not between 0 and 3072"),
     ("E --attack pgd:linf:8/255:99999999999", 2, "give one between 1 and 1000000"),
     ("E --attack pgd:l2:1:1 --steps 2", 2, "cannot be used with"),
     ("E --attack pgd:l2:1:1:eot", 2, "add --smooth N"),
@@ -179,6 +230,16 @@ const CASES: &[(&str, i32, &str)] = &[
     ("bench kernels --batch-sizes 4 --batch-size 8", 2, "cannot be used with"),
     // Recipes.
     ("P --recipe nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
+    ("T --recipe not-a-number.toml", 2, "supervised.beta is NaN, but must be at least 0"),
+    ("F --recipe not-a-number.toml", 2, "supervised.beta is NaN, but must be at least 0"),
+    ("L --recipe not-a-number.toml", 2, "supervised.beta is NaN, but must be at least 0"),
+    ("E --recipe nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
+    ("D --recipe nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
+    ("recipe ./nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
+    ("bench step --recipe nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
+    ("bench model --gpu h200 --recipe nan.toml", 2, "attack.epsilon is NaN, but must be at least 0"),
+    ("P --recipe twice.toml", 2, "is not valid TOML"),
+    ("P --recipe many.toml", 2, "many.toml: "),
     ("P --recipe infinite.toml", 2, "optimizer.learning_rate is inf, but must be"),
     ("P --recipe negative.toml", 2, "attack.epsilon is -0.1, but must be at least 0"),
     ("P --recipe huge.toml", 2, "temperature is 1e300, but must be"),
@@ -193,11 +254,25 @@ const CASES: &[(&str, i32, &str)] = &[
     ("T --method trades --recipe no-start.toml", 2, "set supervised.random_start = true"),
     ("T --recipe moved.toml", 2, "supervised.freeze_bn keeps statistics that supervised.attack_mode = \"train\" would move"),
     ("E --recipe zzzzzz", 2, "presets are"),
+    ("T --recipe zzzzzz", 2, "presets are"),
+    ("F --recipe zzzzzz", 2, "presets are"),
+    ("L --recipe zzzzzz", 2, "presets are"),
+    ("D --recipe zzzzzz", 2, "presets are"),
+    ("recipe zzzzzz", 2, "presets are"),
     ("bench step --recipe zzzzzz", 2, "presets are"),
     ("recipe nowhere.toml", 1, "cannot be read as a recipe"),
     ("recipe ./folder", 1, "cannot be read as a recipe"),
     // Devices and precisions.
     ("pretrain --device gpu", 2, "devices are auto, cpu, cuda and cuda:N"),
+    ("train --device gpu", 2, "devices are auto, cpu, cuda and cuda:N"),
+    ("demo --device gpu", 2, "devices are auto, cpu, cuda and cuda:N"),
+    ("bench step --device gpu", 2, "devices are auto, cpu, cuda and cuda:N"),
+    ("T --precision fp8", 2, "fp16"),
+    ("F --precision fp8", 2, "fp16"),
+    ("L --precision fp8", 2, "fp16"),
+    ("D --precision fp8", 2, "fp16"),
+    ("verify foreign --precision fp8", 2, "fp16"),
+    ("bench attack --precision fp8", 2, "fp16"),
     ("doctor --device cpu", 2, "unexpected argument '--device'"),
     ("verify foreign --device cuda:x", 2, "devices are auto, cpu, cuda and cuda:N"),
     ("P --precision fp8", 2, "fp16"),
@@ -215,12 +290,21 @@ const CASES: &[(&str, i32, &str)] = &[
     ("L --data nowhere", 1, "there is no such "),
     ("E --data nowhere", 1, "there is no such "),
     ("D --data nowhere", 1, "there is no such "),
+    ("T --data folder", 1, "folder: holds no "),
+    ("L --data short-data", 1, "data_batch_1.bin: ends inside a record"),
+    ("D --data noise", 1, "noise: is no .npz file"),
+    ("P --data short.npz", 1, "short.npz: "),
+    ("P --data short-npz", 1, "train.npz: "),
+    ("P --data short-pickle", 1, "data_batch_1: "),
+    ("T --data short-image", 1, "1.png: "),
+    ("P --data large-image", 1, "64×64"),
     ("doctor --data=", 2, "the path is empty; name a folder, or textures"),
     // Downloads.
     ("fetch", 2, "<SET>"),
     ("fetch mnist", 2, "cifar10, cifar100"),
     ("fetch cifar10 --url cs.toronto.edu", 2, "addresses begin with https:// or http://"),
     ("fetch cifar10 --url file:///etc/hosts", 2, "addresses begin with https:// or http://"),
+    ("fetch cifar10 --url http://[::1", 2, "it is no address ("),
     ("fetch cifar10 --url http://127.0.0.1:9/x --sha256 abc", 2, "a SHA-256 has 64 hexadecimal digits"),
     ("fetch cifar10 --sha256 abc", 2, "64 hexadecimal digits"),
     // Nothing listens on that port.
@@ -238,6 +322,21 @@ const CASES: &[(&str, i32, &str)] = &[
     ("finetune", 2, "--checkpoint"),
     ("finetune --checkpoint nowhere", 1, "there is no such checkpoint; check the path"),
     ("finetune --checkpoint short-checkpoint", 1, "is truncated; copy it again"),
+    ("finetune --checkpoint empty", 1, "is empty; it was never written completely"),
+    ("finetune --checkpoint foreign", 1, "it is a safetensors file of another program"),
+    ("finetune --checkpoint noise", 1, "noise: is "),
+    ("evaluate --checkpoint nowhere", 1, "there is no such checkpoint; check the path"),
+    ("evaluate --checkpoint empty", 1, "is empty; it was never written completely"),
+    ("evaluate --checkpoint short-checkpoint", 1, "is truncated; copy it again"),
+    ("evaluate --checkpoint foreign", 1, "it is a safetensors file of another program"),
+    ("evaluate --checkpoint noise", 1, "noise: is "),
+    ("L --checkpoint other-width", 1, "the checkpoint is of another network (resnet18, width 4)"),
+    ("L --robust --checkpoint other-width", 1, "the checkpoint is of another network (resnet18, width 4)"),
+    ("F --checkpoint other-width", 1, "the checkpoint is of another network (resnet18, width 4)"),
+    ("E --checkpoint other-width", 1, "the checkpoint is of another network (resnet18, width 4)"),
+    ("L --checkpoint other-network", 1, "the checkpoint is of another network (resnet50, width 2)"),
+    ("F --checkpoint other-network", 1, "the checkpoint is of another network (resnet50, width 2)"),
+    ("E --checkpoint other-network", 1, "the checkpoint is of another network (resnet50, width 2)"),
     ("finetune --checkpoint run/head.safetensors", 1, "is a head from `rocl linear-eval`; give an encoder"),
     ("evaluate --checkpoint run/checkpoint.safetensors", 2, "has no classifier; give one with --head, from `rocl linear-eval`"),
     ("evaluate --checkpoint run/checkpoint.safetensors --head nowhere", 1, "or fit one with `rocl linear-eval`"),
@@ -268,6 +367,11 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --adversaries run/head.safetensors", 1, "holds no adversaries"),
     ("E --adversaries strange-adversaries", 1, "has the label 200, but the head tells 10 classes apart"),
     ("E --adversaries adversaries --seeds 2", 2, "cannot be used with"),
+    ("E --adversaries adversaries --data textures", 2, "cannot be used with"),
+    ("E --adversaries empty", 1, "is no safetensors file"),
+    ("E --against empty", 1, "is no list of results"),
+    ("E --against folder", 1, "give a per_image.json that `rocl evaluate --out` wrote"),
+    ("E --against run/per_image.json --limit 4", 2, "was measured on other images"),
     ("E --transfer-from run/checkpoint.safetensors", 2, "give an encoder and its head as ENCODER:HEAD"),
     ("E --transfer-from a:b", 1, "a: there is no such checkpoint"),
     ("E --transfer-from run/checkpoint.safetensors:wide/head.safetensors", 2, "was fitted on another encoder"),
@@ -276,6 +380,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("E --save-adversaries folder", 1, "choose another path"),
     ("P --out empty/run", 1, "cannot be written (Not a directory (os error 20)); choose another path"),
     ("T --out empty/run", 1, "cannot be written ("),
+    ("F --out empty/run", 1, "cannot be written ("),
     ("L --out empty", 1, "cannot be written (its folder is a file); choose another path"),
     ("E --out empty", 1, "cannot be written (its folder is a file); choose another path"),
     ("D --out empty", 1, "cannot be written (its folder is a file); choose another path"),
@@ -283,7 +388,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("bench compare nowhere nowhere", 1, "give a report of `rocl bench --json`"),
     ("bench compare empty empty", 1, "empty: is not JSON"),
     ("bench compare report.json report.json", 1, "is not a report of `rocl bench --json`"),
-    ("bench kernels --width 2 --batch-size 2 --device cpu --json --only zzz", 2, "no call of the step is like zzz"),
+    ("bench kernels --width 2 --batch-size 2 --device cpu --json --only zzz", 2, "no call of the step is like `zzz`"),
 ];
 
 /// Only where devices are files.
@@ -319,6 +424,8 @@ fn spelt(case: &str) -> String {
             ("--epochs", "1"),
             ("--width", "2"),
             ("--out", "new"),
+            ("--checkpoint", "run/checkpoint.safetensors"),
+            ("--limit", "8"),
         ];
         for (flag, value) in flags {
             if rest.split(' ').any(|word| word == flag) {
@@ -356,53 +463,16 @@ fn misuse_is_answered_with_a_sentence() {
     assert!(!folder.path().join("new/checkpoint.safetensors").exists());
 }
 
-/// Whatever is closed or missing around it, the program does what it was asked to.
-#[cfg(unix)]
+/// Evaluation and the fit of a head take what there is, however large the batch.
 #[test]
-fn surroundings_do_not_matter() {
+fn batches_of_one_and_of_more_than_there_is() {
     let folder = fixtures();
-    let program = common::program();
-    let evaluate = spelt("E --steps 1").replace("--quiet", "").replace(" --out new", "");
-    for (redirected, code) in [("2>&-", 0), (">&- 2>&-", 0), ("| true", 0), ("2>&1 | true", 0), ("</dev/null", 0), ("<&-", 0)] {
-        let script = format!("LANG=C TERM=dumb '{}' {evaluate} {redirected}", program.display());
-        let Output { status, stderr, .. } = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert!(status.code() == Some(code) && !stderr.contains("panicked"), "{script}: {status} {stderr}");
+    for batch in ["1", "9", "65536"] {
+        for job in ["L", "E --steps 1", "E --adversaries adversaries"] {
+            let arguments = spelt(&format!("{job} --batch-size {batch}")).replace("--out new", "--out any");
+            let (code, _, stderr) = rocl(folder.path(), &arguments);
+            assert_eq!(code, Some(0), "{arguments}: {stderr}");
+            fs::remove_dir_all(folder.path().join("any")).unwrap();
+        }
     }
-}
-
-/// A limit on the size of files stands for a disk that is full.
-#[cfg(unix)]
-#[test]
-fn a_checkpoint_that_cannot_be_written_is_a_failure() {
-    let folder = tempfile::tempdir().unwrap();
-    let train = spelt("P --width 8").replace("--width 2 ", "");
-    let script = format!("trap '' XFSZ; ulimit -f 64; '{}' {train}", common::program().display());
-    let Output { status, stderr, .. } = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.starts_with("error: new/checkpoint.safetensors: cannot be written (File too large"), "{stderr}");
-    let left: Vec<_> = fs::read_dir(folder.path().join("new")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["metrics.jsonl"], "the log is kept, half a checkpoint is not");
-}
-
-#[cfg(unix)]
-#[test]
-fn sigterm_leaves_a_checkpoint() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut child = command(folder.path(), &spelt("P --epochs 100000")).spawn().unwrap();
-    let log = folder.path().join("new/metrics.jsonl");
-    // The log has a line when the first epoch is over.
-    while fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 2 {
-        assert_eq!(child.try_wait().unwrap(), None, "the run ended before its first epoch did");
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
-    assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGTERM) }, 0);
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert_eq!((status.code(), stdout), (Some(130), Vec::new()), "{stderr}");
-    assert!(stderr.contains("the run is saved in new/checkpoint.safetensors, and --resume goes on"), "{stderr}");
-    let (code, _, stderr) = rocl(folder.path(), &spelt("P --out new --epochs 100001 --resume"));
-    assert!(code == Some(2) && stderr.contains("train.epochs is 100001, not 100000"), "the checkpoint is whole: {stderr}");
 }

@@ -60,7 +60,7 @@ pub fn alike(calls: Vec<Call>, filter: &Filter) -> Result<Vec<Kind>> {
     });
     if kinds.is_empty() {
         let wanted = [filter.only.as_deref(), filter.shape.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
-        return Err(Error::Usage(format!("no call of the step is like {wanted}; a step has {names}")));
+        return Err(Error::Usage(format!("no call of the step is like `{wanted}`; a step has {names}")));
     }
     Ok(kinds)
 }

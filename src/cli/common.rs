@@ -43,7 +43,7 @@ pub struct Common {
     #[arg(long, value_name = "N")]
     pub batch_size: Option<u32>,
     /// Use only the first N images of each split
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub limit: Option<NonZeroUsize>,
     /// Print the result as JSON
     #[arg(long)]
@@ -66,7 +66,7 @@ pub struct Computing {
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
     precision: Option<Precision>,
     /// CPU threads; all cores by default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<NonZeroUsize>,
     /// Refuse what needs more on the device than, say, 4GiB
     #[arg(long, value_name = "SIZE")]
@@ -241,6 +241,10 @@ impl Common {
             verbose: self.verbose,
         })
     }
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "give a whole number, at least 1".to_owned())
 }
 
 /// Refuses to guess the data of an encoder that was not trained on the built-in set.

@@ -55,7 +55,11 @@ enum Set {
 /// Only these can be downloaded from.
 fn address(text: &str) -> Result<String, String> {
     let known = ["https://", "http://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
-    if known { Ok(text.to_owned()) } else { Err("addresses begin with https:// or http://".to_owned()) }
+    match text.parse::<ureq::http::Uri>() {
+        _ if !known => Err("addresses begin with https:// or http://".to_owned()),
+        Err(error) => Err(format!("it is no address ({error}); copy it again")),
+        Ok(_) => Ok(text.to_owned()),
+    }
 }
 
 /// Downloads the data set, and says what is next.

@@ -1,7 +1,7 @@
 //! `rocl linear-eval`.
 
 use super::common::{Common, Settings, data_is_known, recipe_of};
-use super::output::{print, print_json};
+use super::output::{counted, print, print_json};
 use super::precision::in_precision;
 use super::room::Job;
 use crate::data::validation::Validation;
@@ -107,8 +107,8 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Val
     }
     let Fit { loss, train_accuracy } = fit;
     print(format!(
-        "linear head on {} images: loss {loss:.4}, {train_accuracy:.1} % right in training; in {}",
-        data.len(),
+        "linear head on {}: loss {loss:.4}, {train_accuracy:.1} % right in training; in {}",
+        counted(data.len() as u64, "image"),
         path.display()
     ))
 }

@@ -24,6 +24,11 @@ pub fn print(line: impl Display) -> Result<()> {
     }
 }
 
+/// `1 step` or `2 steps`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Prints a line on standard error. It is for people: with standard error closed the command goes on.
 pub fn note(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -1,7 +1,7 @@
 //! What the commands that train have in common: a folder with a run in it, begun or gone on with.
 
 use super::common::{Common, Settings, recipe_of};
-use super::output::{note, print, print_json};
+use super::output::{counted, note, print, print_json};
 use super::room;
 use super::tune::Tune;
 use crate::data::Dataset;
@@ -69,7 +69,7 @@ pub(super) fn carry_out<T: Element, R: TrainingRun<T>>(
     remark(training.take_remarks());
     if training.is_finished() {
         let steps = training.steps();
-        let sentence = format!("the run is finished, after {steps} steps; {trained} in {}", path.display());
+        let sentence = format!("the run is finished, after {}; {trained} in {}", counted(steps, "step"), path.display());
         return if settings.json {
             print_json(&serde_json::json!({ "schema": 1, "recipe": settings.recipe.name, "checkpoint": path, "steps": steps }))
         } else {
@@ -88,8 +88,8 @@ pub(super) fn carry_out<T: Element, R: TrainingRun<T>>(
         return print_json(&Report { schema: 1, recipe, checkpoint: path, outcome, peak_memory_bytes: peak });
     }
     print(format!(
-        "{} steps in {}, {:.1} images/s, at most {}; loss {:.4}; {trained} in {}",
-        outcome.steps,
+        "{} in {}, {:.1} images/s, at most {}; loss {:.4}; {trained} in {}",
+        counted(outcome.steps, "step"),
         duration(outcome.seconds),
         outcome.images_per_second,
         mebibytes(peak),

@@ -24,12 +24,16 @@ impl EpochShape {
     /// [`Error::Usage`] when the batch size is 0, or exceeds the number of images.
     pub fn new(images: usize, batch_size: usize, views: usize) -> Result<Self> {
         if batch_size == 0 {
-            return Err(Error::Usage("the batch size is 0; give --batch-size at least 1".into()));
+            return Err(Error::Usage("the batch size is 0; give a --batch-size of at least 1".into()));
         }
         if images < batch_size {
+            // No method trains on batches of one.
+            let (images, lower) = match images {
+                1 => ("a single training image does".to_owned(), String::new()),
+                _ => (format!("the {images} training images do"), format!("lower --batch-size to at most {images}, or ")),
+            };
             return Err(Error::Usage(format!(
-                "the {images} training images do not fill one batch of {batch_size}; lower --batch-size to at most {images}, or train on \
-                 more images (--limit, --data)"
+                "{images} not fill one batch of {batch_size}; {lower}train on more images (--limit, --data)"
             )));
         }
         if i32::try_from(images).is_err() {

@@ -102,6 +102,12 @@ impl Adversaries {
         Ok(Self { data: metadata.get("data").cloned().unwrap_or_default(), labels, sets })
     }
 
+    /// Leaves out the images behind the first `limit`.
+    pub fn keep_first(&mut self, limit: usize) {
+        self.labels.truncate(limit);
+        self.sets.iter_mut().for_each(|(_, values)| values.truncate(self.labels.len() * NUMBERS));
+    }
+
     /// Memory that the images take.
     pub fn bytes(&self) -> usize {
         self.sets.iter().map(|(_, values)| size_of_val(&values[..])).sum()

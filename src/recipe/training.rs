@@ -365,7 +365,19 @@ fn stopped(path: &Path, epochs: u32, of: u32) -> Error {
     ))
 }
 
-/// "2:30 min", for sentences.
+/// "2:30 min" or "1:02:30 h", for sentences.
 pub fn duration(seconds: f64) -> String {
-    format!("{} min", clock(seconds))
+    let clock = clock(seconds);
+    let unit = if clock.matches(':').count() == 1 { "min" } else { "h" };
+    format!("{clock} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn hours_are_no_minutes() {
+        assert_eq!([59.0, 3599.4, 3600.0].map(duration), ["0:59 min", "59:59 min", "1:00:00 h"]);
+    }
 }

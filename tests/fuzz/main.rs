@@ -10,6 +10,7 @@
 mod allocation;
 #[path = "../common/formats.rs"]
 mod formats;
+mod models;
 mod mutation;
 mod targets;
 

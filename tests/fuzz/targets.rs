@@ -36,7 +36,7 @@ fn as_data(name: &str) -> impl Fn(&[u8]) -> Result<(), String> {
 }
 
 /// Puts the bytes into a file of that name, and has it read.
-fn as_file<T>(name: &str, read: impl Fn(&Path) -> rocl::Result<T>) -> impl Fn(&[u8]) -> Result<(), String> {
+pub fn as_file<T>(name: &str, read: impl Fn(&Path) -> rocl::Result<T>) -> impl Fn(&[u8]) -> Result<(), String> {
     let (dir, name) = (folder(), name.to_owned());
     move |bytes| {
         let file = dir.path().join(&name);

@@ -37,7 +37,10 @@ struct Set {
 
 pub(super) fn run<T: Element>(asked: &Asked, file: &Path) -> Result<()> {
     let Asked { path, head_path, checkpoint, head, settings, out, .. } = asked;
-    let adversaries = Adversaries::load(file)?;
+    let mut adversaries = Adversaries::load(file)?;
+    if let Some(limit) = settings.limit {
+        adversaries.keep_first(limit);
+    }
     let (device, batch) = (settings.device()?, settings.recipe.evaluate.batch_size as usize);
     let classes = head.get(&format!("{LINEAR}.bias")).and_then(|bias| bias.shape.first().copied()).unwrap_or(0);
     if let Some(label) = adversaries.labels.iter().find(|&&label| usize::from(label) >= classes) {

@@ -92,7 +92,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "seeds", hide_short_help = true)]
     save_adversaries: Option<PathBuf>,
     /// Attack with kept adversarial images, of this model or another
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries", "smooth"], hide_short_help = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["attack", "epsilon", "step_size", "steps", "seeds", "against", "val", "save_adversaries", "smooth", "data"], hide_short_help = true)]
     adversaries: Option<PathBuf>,
     /// Attack this model and others, ENCODER:HEAD, by each other
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["seeds", "against", "save_adversaries", "adversaries", "smooth"], hide_short_help = true)]

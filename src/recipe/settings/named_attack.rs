@@ -74,6 +74,11 @@ impl NamedAttack {
         }
     }
 
+    /// The radius at which the ball holds every image.
+    fn widest(&self) -> f64 {
+        NORMS.iter().find(|(_, norm, _)| *norm == self.norm).map_or(0.0, |(.., most)| *most)
+    }
+
     /// The name of its norm.
     pub fn norm_name(&self) -> &'static str {
         NORMS.iter().find(|(_, norm, _)| *norm == self.norm).map_or("", |(name, ..)| name)
@@ -118,8 +123,10 @@ impl NamedAttack {
             }
             Some(("step", number)) => {
                 self.step_size = number.parse::<Number>().map_err(|error| error.to_string())?;
-                if self.step_size.value() < 0.0 {
-                    return Err(format!("a step of {number} would lead back; give one that is not negative"));
+                // Beyond it every step ends on the ball, and larger ones leave the range of f32.
+                let most = self.widest();
+                if !(0.0..=most).contains(&self.step_size.value()) {
+                    return Err(format!("a step of {number} is not between 0 and {most}, which leads through every image"));
                 }
             }
             Some(("start", "random")) => self.random_start = true,
@@ -150,6 +157,11 @@ impl NamedAttack {
         }
         Ok(())
     }
+}
+
+/// What an option is about: each can be said once.
+fn topic(option: &str) -> &str {
+    if LOSSES.iter().any(|(name, _)| *name == option) { "loss" } else { option.split('=').next().unwrap_or_default() }
 }
 
 impl From<&Evaluate> for NamedAttack {
@@ -199,6 +211,9 @@ impl FromStr for NamedAttack {
             return Err(refuse(format!("`{method}` is unknown; attacks are pgd and fgsm, as in pgd:linf:8/255:20")));
         }
         let name = parts.next().unwrap_or_default();
+        if name.is_empty() {
+            return Err(refuse(format!("the norm is missing; write {method}:linf:8/255, {method}:l2:0.5 or {method}:l1:12")));
+        }
         let norm = NORMS.iter().find(|(known, ..)| *known == name);
         let &(_, norm, most) = norm.ok_or_else(|| refuse(format!("`{name}` is no norm; norms are linf, l2 and l1")))?;
         let radius = parts.next().ok_or_else(|| refuse(format!("the radius is missing; write {method}:{name}:8/255")))?;
@@ -219,7 +234,16 @@ impl FromStr for NamedAttack {
             _ => None,
         };
         let mut attack = Self::of(norm, epsilon, steps);
-        parts.try_for_each(|option| attack.set(option)).and_then(|()| attack.check()).map_err(refuse)?;
+        let mut given = Vec::new();
+        for option in parts {
+            let what = topic(option);
+            if given.contains(&what) {
+                return Err(refuse(format!("`{option}` says again what was said before; leave one out")));
+            }
+            given.push(what);
+            attack.set(option).map_err(refuse)?;
+        }
+        attack.check().map_err(refuse)?;
         Ok(attack)
     }
 }
@@ -266,7 +290,7 @@ mod tests {
         for (text, expected) in [
             ("", "`` is unknown; attacks are pgd and fgsm, as in pgd:linf:8/255:20"),
             ("cw:l2:1", "`cw` is unknown"),
-            ("pgd", "`` is no norm; norms are linf, l2 and l1"),
+            ("pgd", "the norm is missing; write pgd:linf:8/255, pgd:l2:0.5 or pgd:l1:12"),
             ("pgd:l3:1:20", "`l3` is no norm"),
             ("pgd:l2", "the radius is missing; write pgd:l2:8/255"),
             ("pgd:l2:half:20", "`half` is not a number; write a decimal such as 0.0314"),
@@ -277,7 +301,10 @@ mod tests {
             ("pgd:l2:0.5:margin", "`margin` is no number of steps"),
             ("pgd:l2:0.5:20:fast", "`fast` is no option of an attack; they are step=NUMBER"),
             ("pgd:l2:0.5:20:step=x", "`x` is not a number"),
-            ("pgd:l2:0.5:20:step=-1", "a step of -1 would lead back"),
+            ("pgd:l2:0.5:20:step=-1", "a step of -1 is not between 0 and 56, which leads through every image"),
+            ("pgd:linf:8/255:20:step=1e300", "a step of 1e300 is not between 0 and 1"),
+            ("pgd:l2:0.5:20:step=1:step=2", "`step=2` says again what was said before; leave one out"),
+            ("pgd:l2:0.5:20:margin:kl", "`kl` says again what was said before"),
             ("pgd:l2:0.5:20:start=here", "start=here is unknown; attacks start at `random` or at the `image`"),
             ("pgd:l2:0.5:20:restarts=0", "restarts=0 is no count between 1 and 1000"),
             ("pgd:l2:0.5:20:restarts=2:start=image", "from start=image all restarts are one attack"),

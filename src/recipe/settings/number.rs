@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Error, Result};
 
+/// A number that has more characters than this is written with an exponent: all 17 digits of an f64 fit, and some zeros before them.
+const MOST_DIGITS: usize = 24;
+
 /// A number written as a decimal (`0.0314`) or as an exact fraction (`"8/255"`).
 ///
 /// Perturbation sizes are multiples of 1/255, the step between two pixel values. The fraction is kept as written, so that reports
@@ -48,7 +51,10 @@ impl Number {
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Decimal(value) => write!(f, "{value}"),
+            Self::Decimal(value) => match value.to_string() {
+                digits if digits.len() <= MOST_DIGITS => f.write_str(&digits),
+                _ => write!(f, "{value:e}"),
+            },
             Self::Fraction(numerator, denominator) => write!(f, "{numerator}/{denominator}"),
         }
     }
@@ -67,7 +73,8 @@ impl FromStr for Number {
                 (Ok(numerator), Ok(denominator)) if denominator != 0 => Some(Self::Fraction(numerator, denominator)),
                 _ => None,
             },
-            None => text.trim().parse().ok().filter(|value: &f64| value.is_finite()).map(Self::Decimal),
+            // Without the sign of -0, which nobody means.
+            None => text.trim().parse().ok().filter(|value: &f64| value.is_finite()).map(|value| Self::Decimal(value + 0.0)),
         };
         parsed.ok_or_else(|| {
             Error::Usage(format!("`{text}` is not a number; write a decimal such as 0.0314 or a fraction such as 8/255"))
@@ -128,6 +135,21 @@ mod tests {
         for wrong in ["", "8/0", "8/", "/255", "-8/255", "8/255/2", "NaN", "inf", "eight"] {
             let message = wrong.parse::<Number>().unwrap_err().to_string();
             assert!(message.contains("8/255") && message.contains(wrong), "{message}");
+        }
+    }
+
+    #[test]
+    fn people_read_few_digits() {
+        for (text, expected) in [
+            ("0.0314", "0.0314"),
+            ("1e-7", "0.0000001"),
+            ("1e-300", "1e-300"),
+            ("-0", "0"),
+            ("0.010000000000000002", "0.010000000000000002"),
+        ] {
+            let number: Number = text.parse().unwrap();
+            assert_eq!(number.to_string(), expected);
+            assert_eq!(number.to_string().parse::<Number>().unwrap(), number);
         }
     }
 
