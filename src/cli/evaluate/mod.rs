@@ -300,7 +300,7 @@ fn publish(asked: &Asked, device: &Device, data: &Dataset, right: &[Right], othe
         head: head_path.clone(),
         trained: Trained::of(checkpoint)?,
         data: data.name.clone(),
-        images: results.images.clone(),
+        sha256: data.sha256(),
         machine: Machine::of(device),
         precision: settings.computing.precision().name(),
         seed: settings.seed,

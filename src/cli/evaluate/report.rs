@@ -27,8 +27,8 @@ pub(super) struct Report {
     /// What the checkpoint was trained by, and on.
     pub trained: Trained,
     pub data: String,
-    /// Tells the images and their labels from others, as in `per_image.json`.
-    pub images: String,
+    /// Of the images' pixels, then their labels.
+    pub sha256: String,
     pub machine: Machine,
     pub precision: &'static str,
     pub seed: u64,
