@@ -1,4 +1,4 @@
-"""Outputs of a checkpoint and its head in PyTorch: forward.py CHECKPOINT HEAD IMAGES OUT."""
+"""Outputs of a checkpoint and its head in PyTorch: forward.py CHECKPOINT HEAD IMAGES OUT. HEAD is empty where the checkpoint has its own."""
 
 import sys
 
@@ -8,10 +8,11 @@ from safetensors.torch import load_file, save_file
 
 
 def outputs(network, images):
-    """Features, embeddings and logits of images of bytes, `[n, 32, 32, 3]`."""
+    """Features, logits and, with a projector, embeddings of images of bytes, `[n, 32, 32, 3]`."""
     with torch.no_grad():
         features = network.model(images.permute(0, 3, 1, 2) / 255)
-        return {"features": features, "embeddings": network.projector(features), "logits": network.linear(features)}
+        embeddings = {"embeddings": network.projector(features)} if network.projector else {}
+        return {"features": features, "logits": network.linear(features)} | embeddings
 
 
 if __name__ == "__main__":
