@@ -75,6 +75,20 @@ fn what_is_too_far_off_fails_and_is_told() {
     assert_eq!((&report["passed"], &row["passed"], &row["found"]), (&false.into(), &false.into(), &Value::Null));
 }
 
+#[test]
+fn sixteen_bits_of_a_narrow_network_are_referred_to_fp32() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("altered.safetensors");
+    for (name, width) in [("resnet18_w2_b2", 8), ("resnet50_w2_b2", 4)] {
+        Altered::of(&committed(&format!("{name}.safetensors"))).changed("eval/x1/feat", |_, value| 2.0 * value).save(&path);
+        let (code, _, stderr) = verify(&path, &["--precision", "bf16"]);
+        let expected = format!("in 16 bits are for a width from {width} on, and this network's is 2: verify it in fp32");
+        assert!(code == 1 && stderr.contains(&expected), "{name}: {stderr}");
+        let (code, _, stderr) = verify(&path, &[]);
+        assert!(code == 1 && stderr.ends_with("; the table says which\n"), "{name}: {stderr}");
+    }
+}
+
 /// The first line on standard error, behind nothing on standard output.
 #[track_caller]
 fn refused(file: &Path, more: &[&str], code: i32, expected: &str) {

@@ -4,8 +4,8 @@
     from pytorch_model import load
     encoder = load("run/checkpoint.safetensors").model
 
-`encoder` is a `torch.nn.Module`, in evaluation mode, from images in [0, 1] (`[n, 3, 32, 32]`) to features. Parameters have the
-reference's names. As a program, it writes the state dict of a checkpoint for `torch.load`:
+`encoder` is a `torch.nn.Module`, in evaluation mode, from images in [0, 1] (`[n, 3, 32, 32]`) to features; `load` gives the whole
+network. Parameters have the reference's names. As a program, it writes the state dict of a checkpoint for `torch.load`:
 
     python tools/pytorch_model.py run/checkpoint.safetensors --head run/head.safetensors model.pt
 """
@@ -23,6 +23,8 @@ from torch import nn
 
 # Blocks per stage, and channels of a block's output over those of its inner convolutions.
 RESNETS = {"resnet18": ([2, 2, 2, 2], 1), "resnet50": ([3, 4, 6, 3], 4)}
+# Kinds of files with an encoder (and what was trained on it), and of those with a linear head.
+ENCODERS, HEADS = ("pretrain", "classifier"), ("linear_head", "classifier")
 # What the engine takes: the largest mean, and the bounds of a standard deviation.
 MOST_MEAN, LEAST_STD, MOST_STD = 1000.0, 0.001, 1000.0
 
@@ -199,12 +201,12 @@ class Projector(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder, projector (the identity where `hidden` is None) and, if there is one, linear head. Gives class scores with a head, else features."""
+    """Encoder and, where there are any, projector and linear head. Gives class scores with a head, else features."""
 
-    def __init__(self, architecture, width, hidden, projection=128, classes=None, mean=None, std=None):
+    def __init__(self, architecture, width, hidden=None, projection=128, classes=None, mean=None, std=None):
         super().__init__()
         self.model = encoder(architecture, width, mean, std)
-        self.projector = Projector(self.model.features, hidden, projection) if hidden else nn.Identity()
+        self.projector = Projector(self.model.features, hidden, projection) if hidden else None
         self.linear = nn.Linear(self.model.features, classes) if classes else None
 
     def forward(self, images):
@@ -221,13 +223,16 @@ def extent(state, name):
 
 def network_for(state, mean=None, std=None):
     """An untrained network of the sizes that the tensors in `state` (name: tensor) have; KeyError where a decisive one is missing."""
-    projected = any(name.startswith("projector.") for name in state)
+
+    def has(part):
+        return any(name.startswith(f"{part}.") for name in state)
+
     return Network(
         architecture=architecture_of(state),
         width=width_of(state),
-        hidden=extent(state, "projector.linear_1.weight") if projected else None,
-        projection=extent(state, "projector.linear_2.weight") if projected else None,
-        classes=extent(state, "linear.weight") if "linear.weight" in state else None,
+        hidden=extent(state, "projector.linear_1.weight") if has("projector") else None,
+        projection=extent(state, "projector.linear_2.weight") if has("projector") else None,
+        classes=extent(state, "linear.weight") if has("linear") else None,
         mean=mean,
         std=std,
     )
@@ -250,12 +255,12 @@ def width_of(state):
     return extent(state, "model.block1.layer.0.conv1.weight" if wide else "model.conv1.weight")
 
 
-def read(path, kind):
-    """The network's tensors and the metadata of a checkpoint of `kind`; names as in PyTorch's state dict."""
+def read(path, kinds):
+    """The network's tensors and the metadata of a checkpoint of one of the `kinds`; names as in PyTorch's state dict."""
     with safe_open(path, framework="pt") as file:
         meta = file.metadata() or {}
-        if meta.get("format") != "rocl" or meta.get("kind") != kind:
-            raise Refusal(f"{path} is no {kind} checkpoint of rocl; give a file that rocl wrote")
+        if meta.get("format") != "rocl" or meta.get("kind") not in kinds:
+            raise Refusal(f"{path} is no {' or '.join(kinds)} checkpoint of rocl; give a file that rocl wrote")
         # The rest is for continuing the run.
         names = [name for name in file.keys() if not name.startswith(("optimizer/", "run/"))]
         return {name.replace("/", ".", 1): file.get_tensor(name) for name in names}, meta
@@ -290,14 +295,18 @@ def normalization_of(stated):
 
 
 def load(checkpoint, head=None):
-    """The network of a checkpoint (and of a linear head), in evaluation mode. Every tensor must be there, and none besides."""
+    """The network of a checkpoint, in evaluation mode, with the linear head of another file or, of a classifier, its own. Every tensor
+    must be there, and none besides."""
     return load_with_normalization(checkpoint, head)[0]
 
 
 def load_with_normalization(checkpoint, head):
-    state, meta = read(checkpoint, "pretrain")
+    state, meta = read(checkpoint, ENCODERS)
     if head:
-        state |= read(head, "linear_head")[0]
+        state |= {name: tensor for name, tensor in read(head, HEADS)[0].items() if name.startswith("linear.")}
+    for part, kind in (("projector", "pretrain"), ("linear", "classifier")):
+        if meta["kind"] == kind and not any(name.startswith(f"{part}.") for name in state):
+            raise KeyError(f"{part}.*")
     stated = normalization(meta)
     network = network_for(state, **stated)
     network.load_state_dict(state, strict=True)
@@ -332,8 +341,8 @@ def in_a_line(error):
 
 def main():
     parser = argparse.ArgumentParser(description="Write a checkpoint of rocl as a PyTorch state dict.")
-    parser.add_argument("checkpoint", help="from `rocl pretrain`")
-    parser.add_argument("--head", help="from `rocl linear-eval`")
+    parser.add_argument("checkpoint", help="from `rocl pretrain`, `train` or `finetune`")
+    parser.add_argument("--head", help="from `rocl linear-eval`; a classifier has its own")
     parser.add_argument("out", help="the file to write, for torch.load")
     try:
         export(parser.parse_args())

@@ -47,6 +47,11 @@ impl<T: Element> Network<T> {
         self.backbone.parameters()
     }
 
+    /// The encoder and the arena.
+    pub fn backbone(&self) -> &Backbone<T> {
+        &self.backbone
+    }
+
     /// The encoder.
     pub fn encoder(&self) -> &Encoder<T> {
         self.backbone.encoder()

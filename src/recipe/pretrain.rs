@@ -317,7 +317,7 @@ impl<T: Element> TrainingRun<T> for Pretraining<T> {
     }
 
     fn backbone(&self) -> &Backbone<T> {
-        self.network.as_ref()
+        self.network.backbone()
     }
 
     fn optimizer(&self) -> &Optimizer<T::Real> {

@@ -7,6 +7,7 @@ use rocl::recipe::linear_eval::{self, fit_head};
 use rocl::recipe::pretrain::Pretraining;
 use rocl::recipe::saved::{load_network, save_head, save_network};
 use rocl::recipe::settings::Number;
+use rocl::recipe::training::Training;
 use rocl::recipe::{Recipe, trained::Encoder};
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 use rocl::{Device, Tensor};
@@ -16,8 +17,8 @@ use std::path::Path;
 pub struct Outputs {
     /// The encoder's, `[n, features]`.
     pub features: Vec<f64>,
-    /// The projector's, `[n, 128]`.
-    pub embeddings: Vec<f64>,
+    /// The projector's, `[n, 128]`, if there is one.
+    pub embeddings: Option<Vec<f64>>,
     /// The linear head's, `[n, classes]`.
     pub logits: Vec<f64>,
     /// Of half the sum of the logits' squares, by the images: `[n, 32, 32, 3]`.
@@ -33,8 +34,8 @@ fn training_images(count: usize) -> Dataset {
     textures::render(textures::SEED, Split::Train, count)
 }
 
-/// Pretrains a network of width 4 on the first `images` textures and saves it.
-pub fn trained(device: &Device, architecture: Architecture, images: usize, epochs: u32, path: &Path) {
+/// A recipe for networks of width 4.
+pub fn small(architecture: Architecture, epochs: u32) -> Recipe {
     let mut recipe = Recipe::load("demo@1").unwrap();
     recipe.network.architecture = architecture;
     recipe.network.width = 4;
@@ -48,8 +49,13 @@ pub fn trained(device: &Device, architecture: Architecture, images: usize, epoch
     recipe.evaluate.epsilon = Number::Decimal(2.0 / 255.0);
     recipe.evaluate.step_size = Number::Decimal(2.0 / 2550.0);
     recipe.evaluate.batch_size = 100;
-    let run = Pretraining::<f32>::new(device, &recipe, &training_images(images)).unwrap();
-    for epoch in 0..epochs {
+    recipe
+}
+
+/// Pretrains by the recipe on the first `images` textures and saves the network.
+pub fn trained(device: &Device, recipe: &Recipe, images: usize, path: &Path) {
+    let run = Pretraining::<f32>::new(device, recipe, &training_images(images)).unwrap();
+    for epoch in 0..recipe.train.epochs {
         run.begin_epoch(epoch, 0).unwrap();
         for _ in 0..run.steps() {
             run.step().unwrap();
@@ -59,6 +65,14 @@ pub fn trained(device: &Device, architecture: Architecture, images: usize, epoch
     let mut checkpoint = Checkpoint::new(meta);
     save_network(&mut checkpoint, run.network(), 0).unwrap();
     checkpoint.save(path).unwrap();
+}
+
+/// A classifier after a step by the recipe on the first batch of textures.
+pub fn trained_with_labels(device: &Device, recipe: &Recipe, path: &Path) {
+    let data = training_images(recipe.train.batch_size as usize);
+    let mut training = Training::<f32, _>::supervised(device, recipe, &data, None).unwrap();
+    training.advance().unwrap();
+    training.save(path).unwrap();
 }
 
 /// Reads a checkpoint and writes it again, so that everything in it is this engine's.
@@ -102,7 +116,7 @@ fn features(device: &Device, encoder: &Encoder<f32>, recipe: &Recipe, data: &Dat
 pub fn outputs(device: &Device, checkpoint: &Path, head: &Path, images: &Dataset) -> Outputs {
     let (encoder, recipe): (Encoder<f32>, Recipe) = load(device, checkpoint);
     let features = features(device, &encoder, &recipe, images);
-    let head = Checkpoint::load(head, Kind::LinearHead).unwrap();
+    let head = Checkpoint::load_head(head).unwrap();
     let classes = head.get("linear.bias").unwrap().shape[0];
     let head = encoder.load_head(&head, classes, images.len()).unwrap();
     let logits = head.forward(&features).unwrap();
@@ -115,14 +129,15 @@ pub fn outputs(device: &Device, checkpoint: &Path, head: &Path, images: &Dataset
     encoder.inference().backward(&head.backward_input(&d_features).unwrap(), &d_x).unwrap();
     Outputs {
         gradient: doubles(&d_x),
-        embeddings: embeddings(device, checkpoint, &recipe, &features),
+        embeddings: embeddings(device, &Checkpoint::load_encoder(checkpoint).unwrap(), &recipe, &features),
         features: doubles(&features),
         logits: doubles(&logits),
     }
 }
 
-fn embeddings(device: &Device, checkpoint: &Path, recipe: &Recipe, features: &Tensor<f32>) -> Vec<f64> {
-    let weights = all_weights(device, recipe, &Checkpoint::load(checkpoint, Kind::Pretrain).unwrap());
+fn embeddings(device: &Device, checkpoint: &Checkpoint, recipe: &Recipe, features: &Tensor<f32>) -> Option<Vec<f64>> {
+    checkpoint.get("projector/linear_1.weight")?;
+    let weights = all_weights(device, recipe, checkpoint);
     let projector = Projector::new(device, weights.parameters(), PROJECTOR, features.rows_len()).unwrap();
-    doubles(&projector.forward(features).unwrap())
+    Some(doubles(&projector.forward(features).unwrap()))
 }

@@ -4,6 +4,7 @@
 //! Runs where there is a Python with the packages of `tools/requirements.txt`: the one that `ROCL_PYTHON` names, else
 //! `target/venv/bin/python`. Says `skipped` where there is none; a `ROCL_PYTHON` that will not do is a failure.
 
+mod attacked;
 #[path = "../common/mod.rs"]
 mod common;
 mod engine;
@@ -12,16 +13,14 @@ mod import;
 use common::altered::Altered;
 use common::python::Python;
 use common::root;
-use engine::{Outputs, outputs, rewritten, test_images, trained, trained_head};
+use engine::{Outputs, outputs, rewritten, small, test_images, trained, trained_head, trained_with_labels};
 use rocl::data::Dataset;
 use rocl::nn::Architecture;
-use rocl::ops::Norm;
 use rocl::recipe::Recipe;
-use rocl::recipe::evaluate::{Evaluation, share};
-use rocl::recipe::settings::NamedAttack;
+use rocl::recipe::settings::Method;
 use rocl::recipe::trained::Encoder;
 use rocl::recipe::verify::relative_l2;
-use rocl::run::checkpoint::{Checkpoint, Kind};
+use rocl::run::checkpoint::Checkpoint;
 use rocl::{Device, Tensor};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -84,12 +83,15 @@ fn read_f32(path: &Path, name: &str) -> Vec<f64> {
 
 #[track_caller]
 fn equal(found: &Outputs, expected: &Path, what: &str) {
+    let embeddings = found.embeddings.as_ref().map(|embeddings| ("embeddings", embeddings, TOLERANCE));
     for (name, found, tolerance) in [
         ("features", &found.features, TOLERANCE),
-        ("embeddings", &found.embeddings, TOLERANCE),
         ("logits", &found.logits, TOLERANCE),
         ("gradient", &found.gradient, GRADIENT_TOLERANCE),
-    ] {
+    ]
+    .into_iter()
+    .chain(embeddings)
+    {
         let expected = read_f32(expected, name);
         assert_eq!(found.len(), expected.len(), "{what}, {name}");
         let error = relative_l2(found, &expected);
@@ -107,11 +109,40 @@ fn our_checkpoints_give_the_same_outputs_in_pytorch() {
         let folder = tempfile::tempdir().unwrap();
         let [checkpoint, head, data, out] =
             ["checkpoint", "head", "images", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
-        trained(&device, architecture, 32, 2, &checkpoint);
+        trained(&device, &small(architecture, 2), 32, &checkpoint);
         trained_head(&device, &checkpoint, 32, &head);
         write_images(&images, &data);
         python.succeeds("tests/interchange/forward.py", &[&checkpoint, &head, &data, &out].map(|path| text(path)));
         equal(&outputs(&device, &checkpoint, &head, &images), &out, &format!("{architecture:?}"));
+    }
+}
+
+/// A classifier has its head in it, and a projector if it was trained with one. To PyTorch's format and back it is an encoder and a head.
+#[test]
+fn our_classifiers_give_the_same_outputs_in_pytorch() {
+    let Some(python) = Python::with("torch, numpy, safetensors") else { return };
+    let device = Device::host().unwrap();
+    let images = test_images(8);
+    for (method, architecture) in [(Method::Ce, Architecture::ResNet50), (Method::AtSs, Architecture::ResNet18)] {
+        let folder = tempfile::tempdir().unwrap();
+        let [classifier, data, out, imported, head] = ["classifier", "images", "out", "run/checkpoint", "run/head"]
+            .map(|name| folder.path().join(format!("{name}.safetensors")));
+        let mut recipe = small(architecture, 1);
+        recipe.train.method = method;
+        trained_with_labels(&device, &recipe, &classifier);
+        write_images(&images, &data);
+        let found = outputs(&device, &classifier, &classifier, &images);
+        assert_eq!(found.embeddings.is_some(), method == Method::AtSs);
+        // Its own head, and the head of a file, which is the same.
+        for head in ["", text(&classifier)] {
+            python.succeeds("tests/interchange/forward.py", &[text(&classifier), head, text(&data), text(&out)]);
+            equal(&found, &out, &format!("{method:?}"));
+        }
+        let (file, map) = (folder.path().join("model.pt"), root().join("tools/maps/rocl.toml"));
+        python.succeeds("tools/pytorch_model.py", &[text(&classifier), text(&file)]);
+        python.succeeds("tools/import_pytorch.py", &[text(&file), "--map", text(&map), "--out", text(&imported)]);
+        let again = outputs(&device, &imported, &head, &images);
+        assert_eq!((again.features, again.logits), (found.features, found.logits), "{method:?}");
     }
 }
 
@@ -135,7 +166,7 @@ fn pytorch_checkpoints_give_the_same_outputs_here() {
             let mut found = outputs(&device, &checkpoint, &head, &images);
             if style != "rocl" {
                 // Those files have no projector, so that the embeddings are of an untrained one.
-                found.embeddings = read_f32(&expected, "embeddings");
+                found.embeddings = Some(read_f32(&expected, "embeddings"));
             }
             equal(&found, &expected, &format!("{style}, {architecture}"));
             python.refuses("tools/import_pytorch.py", &arguments, "is there already");
@@ -220,14 +251,16 @@ fn what_is_no_checkpoint_is_refused_in_pytorch_in_a_sentence() {
     let device = Device::host().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let [whole, altered, out] = ["whole", "altered", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
-    trained(&device, Architecture::ResNet18, 32, 1, &whole);
+    trained(&device, &small(Architecture::ResNet18, 1), 32, &whole);
     let original = || Altered::of(&whole);
     let stem = "model/conv1.weight";
     for (checkpoint, expected) in [
         (original().zeros(stem, &[]), "model.conv1.weight has no extents"),
         (original().zeros(stem, &[4, 27]), "give files that rocl wrote of one network"),
         (original().only(|name| name != stem), "there is no model.conv1.weight"),
-        (original().set("kind", "linear_head"), "is no pretrain checkpoint of rocl"),
+        (original().set("kind", "linear_head"), "is no pretrain or classifier checkpoint of rocl"),
+        (original().set("kind", "classifier"), "there is no linear.*"),
+        (original().only(|name| !name.starts_with("projector/")), "there is no projector.*"),
         (original().set("recipe", "[]"), "no readable recipe or normalization"),
         (original().set("normalization", "[]"), "a normalization is a mean and a std"),
         (original().set("normalization", r#"{"mean": [0, 0, 0]}"#), "a normalization is a mean and a std"),
@@ -243,64 +276,8 @@ fn what_is_no_checkpoint_is_refused_in_pytorch_in_a_sentence() {
     python.refuses("tools/plain_precision.py", &[text(&whole)], "is not a whole recording");
 }
 
-/// PGD-20 of torchattacks (L∞, L2) and foolbox (L1) on the same model in PyTorch, against this engine's.
-#[test]
-fn public_attack_libraries_find_the_same_accuracy() {
-    const IMAGES: usize = 300;
-    // Fractions of the usual budgets: short training withstands no more.
-    const BUDGETS: [&str; 3] = ["linf:2/255:20", "l2:0.125:20", "l1:2:20"];
-    let Some(python) = Python::with("torch, numpy, safetensors, torchattacks, foolbox") else { return };
-    let device = Device::host().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, head, data, out] =
-        ["checkpoint", "head", "images", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
-    trained(&device, Architecture::ResNet18, 1024, 3, &checkpoint);
-    trained_head(&device, &checkpoint, 1024, &head);
-    let images = test_images(IMAGES);
-    write_images(&images, &data);
-
-    let (encoder, recipe) = load(&device, &checkpoint);
-    let classifier = Checkpoint::load(&head, Kind::LinearHead).unwrap();
-    let classifier = encoder.load_head(&classifier, images.classes.len(), IMAGES).unwrap();
-    let named = |budget: &str, start| format!("pgd:{budget}:start={start}").parse::<NamedAttack>().unwrap();
-    let attacks: Vec<NamedAttack> = BUDGETS.iter().flat_map(|b| [named(b, "image"), named(b, "random")]).collect();
-    let budgets: Vec<String> = attacks
-        .iter()
-        .step_by(2)
-        .map(|attack| {
-            let (epsilon, step_size) = (attack.epsilon.value(), attack.step_size.value());
-            format!("{}:{epsilon}:{step_size}:{}", attack.norm_name(), attack.steps.unwrap())
-        })
-        .collect();
-    let files = [&checkpoint, &head, &data, &out].map(|path| text(path));
-    let arguments: Vec<&str> = files.into_iter().chain(budgets.iter().map(String::as_str)).collect();
-    python.succeeds("tests/interchange/attack.py", &arguments);
-
-    let batch = recipe.evaluate.batch_size as usize;
-    let evaluation = Evaluation::new(&device, encoder.inference(), &classifier, &images, &attacks, batch, 0).unwrap();
-    let right = evaluation.run(|_| Ok(())).unwrap();
-    let clean = 100.0 * share(&right.clean);
-    for (attack, right) in attacks.iter().zip(&right.attacked) {
-        let start = if attack.random_start { "random" } else { "image" };
-        let theirs: Vec<bool> =
-            read_f32(&out, &format!("{}/{start}", attack.norm_name())).iter().map(|right| *right == 1.0).collect();
-        let (here, there) = (100.0 * share(right), 100.0 * share(&theirs));
-        let differing = right.iter().zip(&theirs).filter(|(a, b)| a != b).count();
-        println!("{attack}: clean {clean:.1} %, {here:.1} % here, {there:.1} % there, {differing} images differ");
-        // Where all images fall, or none does, equal accuracies would mean nothing.
-        assert!((5.0..=95.0).contains(&here) && here < clean - 5.0, "{attack} has to be neither futile nor total: {here}");
-        // Three binomial standard errors of one accuracy. Generous: the images are the same, and only their random starts differ. Without
-        // those the attacks do the same sums in another order but for the projection: libraries clip what is in the ball to [0, 1], which
-        // is within both but not nearest. In L∞ that is one, and 1 % allows for images on the edge of two classes.
-        let p = here / 100.0;
-        let exact = attack.norm == Norm::Linf && !attack.random_start;
-        let allowed = if exact { 1.0 } else { 300.0 * (p * (1.0 - p) / IMAGES as f64).sqrt() };
-        assert!((here - there).abs() <= allowed, "{attack}: {here:.1} % and {there:.1} %, {allowed:.1} allowed");
-    }
-}
-
 fn load(device: &Device, checkpoint: &Path) -> (Encoder<f32>, Recipe) {
-    let checkpoint = Checkpoint::load(checkpoint, Kind::Pretrain).unwrap();
+    let checkpoint = Checkpoint::load_encoder(checkpoint).unwrap();
     let recipe = Recipe::from_json(&checkpoint.meta.recipe).unwrap();
     (Encoder::load(device, &recipe, &checkpoint).unwrap(), recipe)
 }
