@@ -32,7 +32,7 @@ pub struct Args {
     subject: Subject,
     #[command(flatten)]
     measuring: Measuring,
-    /// Launch only calls of this name, on noise: for profilers
+    /// Launch calls of this name alone, for a profiler
     #[arg(long, value_name = "NAME", conflicts_with = "batch_sizes")]
     only: Option<String>,
     /// Show only calls whose shape contains this
