@@ -194,7 +194,7 @@ fn a_cell_that_fails_is_noted_and_the_others_go_on() {
 fn every_mistake_in_a_grid_has_its_sentence() {
     let folder = TempDir::new().unwrap();
     let (file, out) = (path(folder.path(), "grid.toml"), path(folder.path(), "out"));
-    let many = (1..=1001).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let many = format!("[grid]\ntrain.seed = [{}]", (1..=1001).map(|n| n.to_string()).collect::<Vec<_>>().join(", "));
     for (text, expected) in [
         ("[grid]\nloss.lamda = [1]", "loss.lamda is not a recipe key; did you mean loss.lambda?"),
         ("[grid]\nlambda = [1]", "lambda is not a recipe key; did you mean loss.lambda?"),
@@ -233,7 +233,7 @@ fn every_mistake_in_a_grid_has_its_sentence() {
         ("attacks = [\"pgd:linf:8/255:2:eot\"]\n[grid]\nattack.steps = [1]", "leave out :eot"),
         ("robust = 1\n[grid]\nattack.steps = [1]", "robust is 1; write true or false"),
         ("[grid]\nloss.lambda = [1", "is not valid TOML"),
-        (&format!("[grid]\ntrain.seed = [{many}]"), "the cells are 1001, but at most 1000 are run"),
+        (many.as_str(), "the cells are 1001, but at most 1000 are run"),
     ] {
         fs::write(&file, format!("schema = 1\nrecipe = \"demo\"\n{text}\n")).unwrap();
         refused(&ablate(&file, &out, &[]), 2, expected);

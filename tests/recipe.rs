@@ -230,6 +230,7 @@ fn values_out_of_range_name_the_range() {
             "augment.crop_ratio = [nan, 1.0]",
             "augment.crop_ratio is [NaN, 1]; give two numbers above 0 and up to 100, the smaller one first",
         ),
+        ("network.projection = 65537", "network.projection is 65537, but must be at least 1 and at most 65536"),
         ("train.batch_size = 1", "train.batch_size is 1, but must be at least 2 and at most 65536"),
         ("schedule.cosine_epochs = 100", "schedule.cosine_epochs is 100, but must be at least 990 and at most 1000000"),
         (
