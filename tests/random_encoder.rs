@@ -1,9 +1,11 @@
 //! What an untrained encoder is worth on the built-in textures: the line that anything learnt has to beat.
 
+#[path = "common/probe.rs"]
+mod probe;
+
 use rocl::data::{Dataset, Split, textures};
 use rocl::nn::{Classifier, Network, Topology};
 use rocl::recipe::Recipe;
-use rocl::recipe::linear_eval::fit_head;
 use rocl::recipe::trained::Encoder;
 use rocl::{Device, Tensor};
 
@@ -23,34 +25,6 @@ fn accuracy(head: &Classifier<f32>, features: &Tensor<f32>, data: &Dataset) -> f
     100.0 * right.count() as f64 / data.len() as f64
 }
 
-/// Every feature less its mean over the first tensor's rows, divided by its deviation there.
-///
-/// To a linear head with a bias that is only another parametrisation, but without it SGD does not get anywhere: with the running
-/// statistics at their initial 0 and 1, nothing normalises the activations, and the features of an untrained network are around 10⁻².
-fn standardised(device: &Device, features: [Tensor<f32>; 2]) -> [Tensor<f32>; 2] {
-    let [rows, width] = features[0].dims_of("features").unwrap();
-    let train = features[0].to_vec().unwrap();
-    let mean = |feature: usize, of: &dyn Fn(f64) -> f64| {
-        train.iter().skip(feature).step_by(width).map(|&value| of(f64::from(value))).sum::<f64>() / rows as f64
-    };
-    let moments: Vec<(f64, f64)> = (0..width)
-        .map(|feature| {
-            let centre = mean(feature, &|value| value);
-            (centre, mean(feature, &|value| (value - centre).powi(2)).sqrt())
-        })
-        .collect();
-    // A feature that is always zero has nothing to say.
-    let scaled = |value: f32, (centre, deviation): (f64, f64)| {
-        if deviation > 0.0 { ((f64::from(value) - centre) / deviation) as f32 } else { 0.0 }
-    };
-    features.map(|tensor| {
-        let values = tensor.to_vec().unwrap();
-        let values: Vec<f32> =
-            values.iter().zip(moments.iter().cycle()).map(|(&value, &moments)| scaled(value, moments)).collect();
-        Tensor::from_slice(device, tensor.shape(), &values).unwrap()
-    })
-}
-
 #[test]
 fn an_untrained_encoder_says_something_about_the_class() {
     let device = Device::host().unwrap();
@@ -65,10 +39,8 @@ fn an_untrained_encoder_says_something_about_the_class() {
     for seed in 0..3 {
         let network = Network::<f32>::new(&device, &topology, 8, 8, 1, seed).unwrap();
         let encoder = Encoder::new(&device, &recipe, &network).unwrap();
-        let features = standardised(&device, [&train, &test].map(|data| encoder.features(data, |_| Ok(())).unwrap()));
-        let head = encoder.new_head(train.classes.len(), test.len(), seed).unwrap();
-        let fit = fit_head(&device, &recipe.linear_eval, &features[0], &train.labels, &head, seed, |_, _| Ok(())).unwrap();
-        let unseen = accuracy(&head, &features[1], &test);
+        let (head, fit) = probe::fit(&device, &recipe.linear_eval, &encoder, &train, test.len(), seed);
+        let unseen = accuracy(&head, &encoder.features(&test, |_| Ok(())).unwrap(), &test);
         println!(
             "untrained encoder, seed {seed}: {:.1} % of the training images, {unseen:.1} % of the test images",
             fit.train_accuracy
