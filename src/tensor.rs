@@ -4,7 +4,7 @@
 //! that no kernel is given overlapping memory to write. Handles stay on the thread that drives the device.
 
 use crate::device::record::{self, Call};
-use crate::device::{Device, Memory};
+use crate::device::{Device, Memory, noise};
 use crate::{Error, Result};
 use bytemuck::Pod;
 use std::marker::PhantomData;
@@ -72,11 +72,13 @@ impl<E> std::fmt::Debug for Tensor<E> {
 }
 
 impl<E: Pod> Tensor<E> {
-    /// Allocates zeros. Fails when the device has no room, naming the size.
+    /// Allocates zeros, or [noise]. Fails when the device has no room, naming the size.
     pub fn zeros(device: &Device, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         let memory = Rc::new(device.allocate(shape.len() * size_of::<E>())?);
-        Ok(Self { memory, offset: 0, shape, element: PhantomData })
+        let tensor = Self { memory, offset: 0, shape, element: PhantomData };
+        noise::fill(&tensor)?;
+        Ok(tensor)
     }
 
     /// Allocates and copies `values` in.
@@ -170,12 +172,11 @@ impl<E: Pod> Tensor<E> {
                 "the tensors are on different devices; copy through the host, by `to_vec` and `write`",
             ));
         }
-        self.copy_now(source)?;
-        record::note(|| {
+        let call = || {
             let (from, to, bytes) = (source.clone(), self.clone(), (self.len() * size_of::<E>()) as u64);
             Call::new("memcpy", "u8", format!("{bytes} bytes"), move || to.copy_now(&from)).moving(bytes, bytes)
-        });
-        Ok(())
+        };
+        record::perform(|| self.copy_now(source), call)
     }
 
     fn copy_now(&self, source: &Self) -> Result<()> {
@@ -185,12 +186,11 @@ impl<E: Pod> Tensor<E> {
 
     /// Sets every byte to zero.
     pub fn clear(&self) -> Result<()> {
-        self.clear_now()?;
-        record::note(|| {
+        let call = || {
             let (to, bytes) = (self.clone(), (self.len() * size_of::<E>()) as u64);
             Call::new("memset", "u8", format!("{bytes} bytes"), move || to.clear_now()).moving(0, bytes)
-        });
-        Ok(())
+        };
+        record::perform(|| self.clear_now(), call)
     }
 
     fn clear_now(&self) -> Result<()> {

@@ -109,6 +109,7 @@ pub(crate) enum Access {
     Update,
 }
 
+#[derive(Clone)]
 struct Pointer {
     name: &'static str,
     begin: u64,
@@ -186,13 +187,12 @@ impl Arguments {
         self.check()?;
         let Some(device) = self.device.clone() else { return Err(Error::shape(self.kernel.name, "no tensor was given")) };
         let kernel = self.kernel;
-        launch_on(&device, kernel, slot, work, &self.slots, &self.pointers)?;
-        record::note(|| self.call(device, slot, work));
-        Ok(())
+        let run = || launch_on(&device, kernel, slot, work, &self.slots, &self.pointers);
+        record::perform(run, || self.call(&device, slot, work))
     }
 
-    fn call(self, device: Device, slot: usize, work: Work) -> Call {
-        let Self { kernel, slots, pointers, .. } = self;
+    fn call(&self, device: &Device, slot: usize, work: Work) -> Call {
+        let (device, kernel, slots, pointers) = (device.clone(), self.kernel, self.slots.clone(), self.pointers.clone());
         let bytes = |but: Access| pointers.iter().filter(|p| p.access != but).map(|p| p.end - p.begin).sum();
         let (bytes_read, bytes_written) = (bytes(Access::Write), bytes(Access::Read));
         let again = move || launch_on(&device, kernel, slot, work, &slots, &pointers);

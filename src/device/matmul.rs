@@ -64,8 +64,7 @@ fn product<T: Element, O: Element>(
     bias: Option<&Tensor<T>>,
     result: &Tensor<O>,
 ) -> Result<()> {
-    run_product(name, kind, sizes, factors, bias, result)?;
-    record::note(|| {
+    let call = || {
         let written = conv::bytes(&[Some(result)]);
         let added_to = if kind == ProductKind::WeightGradient { written } else { 0 };
         let read = conv::bytes(&[Some(factors[0]), Some(factors[1]), bias]) + added_to;
@@ -73,8 +72,8 @@ fn product<T: Element, O: Element>(
         let (factors, bias, result) = (factors.map(Tensor::clone), bias.cloned(), result.clone());
         let again = move || run_product(name, kind, sizes, [&factors[0], &factors[1]], bias.as_ref(), &result);
         Call::new(name, T::NAME, shape.to_string(), again).moving(read, written).computing(shape.flops())
-    });
-    Ok(())
+    };
+    record::perform(|| run_product(name, kind, sizes, factors, bias, result), call)
 }
 
 fn run_product<T: Element, O: Element>(

@@ -20,6 +20,7 @@ pub mod library_version;
 pub(crate) mod matmul;
 mod memory;
 mod needs;
+pub mod noise;
 pub mod ranges;
 pub mod record;
 mod workspace;

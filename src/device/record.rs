@@ -1,12 +1,14 @@
 //! A list of everything a piece of work asks of a device: what `rocl bench` counts, times and predicts from.
 //!
 //! While [`record`] runs, each kernel launch, library call, copy and clearing notes its name, shape, least traffic and arithmetic, and how to do it once
-//! more with the very same memory. Otherwise noting costs one look at a thread-local flag.
+//! more with the very same memory; while [`plan`] runs, it does only that. Otherwise noting costs one look at a thread-local flag.
 
 use crate::Result;
 use std::cell::RefCell;
+use std::rc::Rc;
 
 /// One thing a device was asked for.
+#[derive(Clone)]
 pub struct Call {
     /// A kernel's name, or `conv_fprop`, `linear_dgrad`, `memcpy`, …
     pub name: &'static str,
@@ -18,9 +20,11 @@ pub struct Call {
     pub bytes_read: u64,
     /// Bytes it cannot do without writing: each output once.
     pub bytes_written: u64,
-    /// Floating-point operations, where they are what costs time: those of convolutions and products, else 0.
+    /// Floating-point operations, where they grow faster than the traffic and so may be what costs time: two for each multiplication and addition
+    /// of convolutions, matrix products and contrastive losses, as the call's algorithm does them. Else 0: what does so many operations for each
+    /// number that it moves is bound by moving it.
     pub flops: u64,
-    again: Box<dyn Fn() -> Result<()>>,
+    again: Rc<dyn Fn() -> Result<()>>,
 }
 
 impl Call {
@@ -31,7 +35,7 @@ impl Call {
         shape: String,
         again: impl Fn() -> Result<()> + 'static,
     ) -> Self {
-        Self { name, element, shape, bytes_read: 0, bytes_written: 0, flops: 0, again: Box::new(again) }
+        Self { name, element, shape, bytes_read: 0, bytes_written: 0, flops: 0, again: Rc::new(again) }
     }
 
     /// With its least traffic, in bytes.
@@ -49,9 +53,9 @@ impl Call {
         self.bytes_read + self.bytes_written
     }
 
-    /// Does it once more, on the same memory as it now is: for timing, not for results.
+    /// Does it once more, on the same memory as it now is: for timing, not for results. Is recorded like the first time.
     pub fn repeat(&self) -> Result<()> {
-        (self.again)()
+        perform(|| (self.again)(), || self.clone())
     }
 }
 
@@ -61,8 +65,15 @@ impl std::fmt::Debug for Call {
     }
 }
 
+/// What is listed at the moment.
+struct List {
+    calls: Vec<Call>,
+    /// Whether the calls are done as well.
+    performed: bool,
+}
+
 thread_local! {
-    static CALLS: RefCell<Option<Vec<Call>>> = const { RefCell::new(None) };
+    static LIST: RefCell<Option<List>> = const { RefCell::new(None) };
 }
 
 /// Does `work` and returns everything it asked of the device, in order.
@@ -70,28 +81,46 @@ thread_local! {
 /// # Errors
 /// Those of `work`.
 pub fn record(work: impl FnOnce() -> Result<()>) -> Result<Vec<Call>> {
-    let outer = CALLS.replace(Some(Vec::new()));
+    list(true, work)
+}
+
+/// Returns everything that `work` asks of the device, in order, and does none of it: each call can be [repeated](Call::repeat) for the first time, on
+/// the memory that it would have had, whatever that holds.
+///
+/// # Errors
+/// Those of `work`.
+pub fn plan(work: impl FnOnce() -> Result<()>) -> Result<Vec<Call>> {
+    list(false, work)
+}
+
+fn list(performed: bool, work: impl FnOnce() -> Result<()>) -> Result<Vec<Call>> {
+    let outer = LIST.replace(Some(List { calls: Vec::new(), performed }));
     let done = work();
-    let calls = CALLS.replace(outer).unwrap_or_default();
-    done.map(|()| calls)
+    let list = LIST.replace(outer);
+    done.map(|()| list.map(|list| list.calls).unwrap_or_default())
 }
 
 /// Launches, and notes how much arithmetic that one launch is.
 pub(crate) fn computing(flops: u64, launch: impl FnOnce() -> Result<()>) -> Result<()> {
     launch()?;
-    CALLS.with_borrow_mut(|calls| {
-        if let Some(call) = calls.as_mut().and_then(|calls| calls.last_mut()) {
+    LIST.with_borrow_mut(|list| {
+        if let Some(call) = list.as_mut().and_then(|list| list.calls.last_mut()) {
             call.flops = flops;
         }
     });
     Ok(())
 }
 
-/// Notes a call while recording.
-pub(crate) fn note(call: impl FnOnce() -> Call) {
-    // Built outside the borrow: a call may be described by code that looks here itself.
-    if CALLS.with_borrow(Option::is_some) {
-        let call = call();
-        CALLS.with_borrow_mut(|calls| calls.as_mut().map(|calls| calls.push(call)));
+/// Does what `call` describes, unless it is only planned, and notes it while there is a list.
+pub(crate) fn perform(run: impl FnOnce() -> Result<()>, call: impl FnOnce() -> Call) -> Result<()> {
+    let (listed, performed) = LIST.with_borrow(|list| (list.is_some(), list.as_ref().is_none_or(|list| list.performed)));
+    if performed {
+        run()?;
     }
+    if listed {
+        // Built outside the borrow: a call may be described by code that looks here itself.
+        let call = call();
+        LIST.with_borrow_mut(|list| list.as_mut().map(|list| list.calls.push(call)));
+    }
+    Ok(())
 }

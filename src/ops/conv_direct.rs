@@ -2,6 +2,7 @@
 
 use super::check::has_shape;
 use crate::device::launch::{self, Work};
+use crate::device::record;
 use crate::element::Element;
 use crate::{Error, Result, Tensor};
 use bytemuck::Pod;
@@ -58,6 +59,12 @@ impl Sizes {
         })
     }
 
+    /// Operations of either direction: two for every tap of every output element, as of the library's convolutions.
+    fn flops(&self) -> u64 {
+        let outputs = [self.images, self.out_height, self.out_width, self.filters].map(|size| size as u64);
+        2 * outputs.iter().product::<u64>() * self.filter_size() as u64 * self.channels as u64
+    }
+
     /// The pixels under a filter.
     fn filter_size(&self) -> usize {
         self.filter_height as usize * self.filter_width as usize
@@ -67,23 +74,25 @@ impl Sizes {
 /// y = `x` ∗ `filter`: `[n, h, w, c]` and `[k, r, s, c]` to `[n, p, q, k]`, with p = (h + 2·`pad` − r) / `stride` + 1 and q likewise.
 pub fn conv_direct_fprop<T: Element>(x: &Tensor<T>, filter: &Tensor<T>, stride: usize, pad: usize, y: &Tensor<T>) -> Result<()> {
     let z = Sizes::of("conv_direct_fprop", ("x", x), ("filter", filter), ("y", y), stride, pad)?;
-    launch::conv_direct_fprop(
-        Work::Items(y.len(), z.filter_size() * z.channels as usize),
-        x,
-        filter,
-        y,
-        z.images,
-        z.height,
-        z.width,
-        z.channels,
-        z.filters,
-        z.filter_height,
-        z.filter_width,
-        z.stride,
-        z.pad,
-        z.out_height,
-        z.out_width,
-    )
+    record::computing(z.flops(), || {
+        launch::conv_direct_fprop(
+            Work::Items(y.len(), z.filter_size() * z.channels as usize),
+            x,
+            filter,
+            y,
+            z.images,
+            z.height,
+            z.width,
+            z.channels,
+            z.filters,
+            z.filter_height,
+            z.filter_width,
+            z.stride,
+            z.pad,
+            z.out_height,
+            z.out_width,
+        )
+    })
 }
 
 /// The gradient of [`conv_direct_fprop`] with respect to x: `dy` `[n, p, q, k]` to `dx` `[n, h, w, c]`.
@@ -95,23 +104,25 @@ pub fn conv_direct_dgrad<T: Element>(
     dx: &Tensor<T>,
 ) -> Result<()> {
     let z = Sizes::of("conv_direct_dgrad", ("dx", dx), ("filter", filter), ("dy", dy), stride, pad)?;
-    launch::conv_direct_dgrad(
-        Work::Items(dx.len(), z.filter_size() * z.filters as usize),
-        dy,
-        filter,
-        dx,
-        z.images,
-        z.height,
-        z.width,
-        z.channels,
-        z.filters,
-        z.filter_height,
-        z.filter_width,
-        z.stride,
-        z.pad,
-        z.out_height,
-        z.out_width,
-    )
+    record::computing(z.flops(), || {
+        launch::conv_direct_dgrad(
+            Work::Items(dx.len(), z.filter_size() * z.filters as usize),
+            dy,
+            filter,
+            dx,
+            z.images,
+            z.height,
+            z.width,
+            z.channels,
+            z.filters,
+            z.filter_height,
+            z.filter_width,
+            z.stride,
+            z.pad,
+            z.out_height,
+            z.out_width,
+        )
+    })
 }
 
 /// The gradient of [`conv_direct_fprop`] with respect to the filter, `[k, r, s, c]`, in the arithmetic type; added to `dw` if `accumulate`.
@@ -124,22 +135,24 @@ pub fn conv_direct_wgrad<T: Element>(
     dw: &Tensor<T::Real>,
 ) -> Result<()> {
     let z = Sizes::of("conv_direct_wgrad", ("x", x), ("dw", dw), ("dy", dy), stride, pad)?;
-    launch::conv_direct_wgrad(
-        Work::Items(dw.len(), z.images as usize * z.out_height as usize * z.out_width as usize),
-        x,
-        dy,
-        dw,
-        z.images,
-        z.height,
-        z.width,
-        z.channels,
-        z.filters,
-        z.filter_height,
-        z.filter_width,
-        z.stride,
-        z.pad,
-        z.out_height,
-        z.out_width,
-        accumulate.into(),
-    )
+    record::computing(z.flops(), || {
+        launch::conv_direct_wgrad(
+            Work::Items(dw.len(), z.images as usize * z.out_height as usize * z.out_width as usize),
+            x,
+            dy,
+            dw,
+            z.images,
+            z.height,
+            z.width,
+            z.channels,
+            z.filters,
+            z.filter_height,
+            z.filter_width,
+            z.stride,
+            z.pad,
+            z.out_height,
+            z.out_width,
+            accumulate.into(),
+        )
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::reduce::weighted_sum;
 use crate::device::launch::{self, Work};
+use crate::device::record;
 use crate::element::Real;
 use crate::{Device, Error, Result, Tensor};
 
@@ -78,6 +79,10 @@ pub fn nt_xent<R: Real>(
 
     let batch = rows / settings.views;
     let group_batch = batch / settings.groups;
+    // Similarities of some rows with all of their group, or as many weighted sums of these.
+    let products = |queries: usize| product_flops(queries, settings.views * group_batch, d);
+    let gradient = products(gradient_rows);
+    let losses = products(rows) + if d_z.is_some() && settings.detach_keys { gradient } else { 0 };
     let blocks = settings.groups * (settings.views * group_batch).div_ceil(QUERIES);
     let int = |n: usize| i32::try_from(n).map_err(|_| Error::shape(OP, format!("{rows} rows are too many")));
     let (views, batch, group_batch, d) = (int(settings.views)?, int(batch)?, int(group_batch)?, int(d)?);
@@ -91,23 +96,8 @@ pub fn nt_xent<R: Real>(
     let full = d_z.filter(|_| !settings.detach_keys);
     let detached = d_z.filter(|_| settings.detach_keys);
     let (kept_sums, kept_pulls) = (full.map(|_| inverse_sums), full.map(|_| pulls));
-    launch::nt_xent(
-        work,
-        z,
-        views,
-        batch,
-        group_batch,
-        d,
-        inverse_temperature,
-        scale,
-        gradient_rows,
-        row_loss,
-        kept_sums,
-        kept_pulls,
-        detached,
-    )?;
-    if let Some(d_z) = full {
-        launch::nt_xent_full_gradient(
+    record::computing(losses, || {
+        launch::nt_xent(
             work,
             z,
             views,
@@ -117,12 +107,38 @@ pub fn nt_xent<R: Real>(
             inverse_temperature,
             scale,
             gradient_rows,
-            inverse_sums,
-            pulls,
-            d_z,
-        )?;
+            row_loss,
+            kept_sums,
+            kept_pulls,
+            detached,
+        )
+    })?;
+    if let Some(d_z) = full {
+        // The similarities of these rows anew, since no launch keeps a matrix of them.
+        record::computing(2 * gradient, || {
+            launch::nt_xent_full_gradient(
+                work,
+                z,
+                views,
+                batch,
+                group_batch,
+                d,
+                inverse_temperature,
+                scale,
+                gradient_rows,
+                inverse_sums,
+                pulls,
+                d_z,
+            )
+        })?;
     }
     weighted_sum(row_loss, row_weight, false, loss)
+}
+
+/// The arithmetic of every one of `queries` rows with every one of `keys` rows, of `d` dimensions: inner products, or sums of the keys by weights. Norms and
+/// exponentials, of which there are fewer by a factor of d, are left out.
+pub(super) fn product_flops(queries: usize, keys: usize, d: usize) -> u64 {
+    2 * queries as u64 * keys as u64 * d as u64
 }
 
 pub(super) fn check<R: Real>(settings: &NtXent, z: &Tensor<R>, d_z: Option<&Tensor<R>>, gradient_rows: usize) -> Result<()> {

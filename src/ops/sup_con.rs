@@ -1,9 +1,10 @@
 //! SupCon, the supervised contrastive loss.
 
 use super::check::has_shape;
-use super::nt_xent::{self, NtXent, NtXentWorkspace, QUERIES, THREADS};
+use super::nt_xent::{self, NtXent, NtXentWorkspace, QUERIES, THREADS, product_flops};
 use super::reduce::weighted_sum;
 use crate::device::launch::{self, Work};
+use crate::device::record;
 use crate::element::Real;
 use crate::{Error, Result, Tensor};
 
@@ -39,21 +40,27 @@ pub fn sup_con<R: Real>(
     let inverse_temperature = R::from_f64(1.0 / settings.temperature);
     let row_weight = weight / int(rows)? as f64;
     let work = Work::Blocks(rows.div_ceil(QUERIES), THREADS);
-    launch::sup_con(work, z, labels, views, batch, d, inverse_temperature, row_loss, inverse_sums, inverse_counts)?;
-    launch::sup_con_gradient(
-        work,
-        z,
-        labels,
-        views,
-        batch,
-        d,
-        inverse_temperature,
-        R::from_f64(row_weight / settings.temperature),
-        settings.detach_keys.into(),
-        gradient_rows as i64,
-        inverse_sums,
-        inverse_counts,
-        d_z,
-    )?;
+    // Similarities in both of its walks, and the sums of positives in the second.
+    record::computing(3 * product_flops(rows, rows, z.dims()[1]), || {
+        launch::sup_con(work, z, labels, views, batch, d, inverse_temperature, row_loss, inverse_sums, inverse_counts)
+    })?;
+    // Similarities once more, and weighted sums.
+    record::computing(2 * product_flops(gradient_rows, rows, z.dims()[1]), || {
+        launch::sup_con_gradient(
+            work,
+            z,
+            labels,
+            views,
+            batch,
+            d,
+            inverse_temperature,
+            R::from_f64(row_weight / settings.temperature),
+            settings.detach_keys.into(),
+            gradient_rows as i64,
+            inverse_sums,
+            inverse_counts,
+            d_z,
+        )
+    })?;
     weighted_sum(row_loss, row_weight, false, loss)
 }

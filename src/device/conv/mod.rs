@@ -68,14 +68,13 @@ pub(crate) fn packed_len<T: Element>(device: &Device, packing: Packing, shape: &
 
 /// Lays `filter` out in `packed`, which has [`packed_len`] elements.
 pub(crate) fn pack<T: Element>(packing: Packing, shape: &ConvShape, filter: &Tensor<T>, packed: &Tensor<T::Real>) -> Result<()> {
-    run_pack(packing, shape, filter, packed)?;
-    record::note(|| {
+    let call = || {
         let (read, written) = (bytes(&[Some(filter)]), bytes(&[Some(packed)]));
         let (shape, filter, packed) = (*shape, filter.clone(), packed.clone());
         let label = format!("{:?}", filter.dims());
         Call::new("pack_filter", T::NAME, label, move || run_pack(packing, &shape, &filter, &packed)).moving(read, written)
-    });
-    Ok(())
+    };
+    record::perform(|| run_pack(packing, shape, filter, packed), call)
 }
 
 fn run_pack<T: Element>(packing: Packing, shape: &ConvShape, filter: &Tensor<T>, packed: &Tensor<T::Real>) -> Result<()> {
@@ -102,8 +101,7 @@ pub(crate) fn fprop<'a, 'w, T: Element>(
 ) -> Result<Epilogue<'a, T>> {
     let Split { fused, left } = fprop_epilogue(y.device(), shape, epilogue)?;
     let weights = weights.into();
-    run_fprop(shape, x, weights, epilogue, y)?;
-    record::note(|| {
+    let call = || {
         let filter = weights.filter;
         let parts = format!("{}{}", tag(fused.bias, "bias"), tag(fused.residual, "residual"));
         let label = format!("{shape}{parts}{}", if fused.relu { " + relu" } else { "" });
@@ -117,7 +115,8 @@ pub(crate) fn fprop<'a, 'w, T: Element>(
             run_fprop(&shape, &x, Weights { filter: &filter, packed: packed.as_ref() }, epilogue, &y)
         };
         Call::new(name, T::NAME, label, again).moving(read, written).computing(shape.flops())
-    });
+    };
+    record::perform(|| run_fprop(shape, x, weights, epilogue, y), call)?;
     Ok(left)
 }
 
@@ -132,8 +131,7 @@ pub(crate) fn dgrad<'a, 'w, T: Element>(
 ) -> Result<DgradEpilogue<'a, T>> {
     let Split { fused, left } = dgrad_epilogue(dx.device(), shape, epilogue)?;
     let weights = weights.into();
-    run_dgrad(shape, dy, weights, epilogue, dx)?;
-    record::note(|| {
+    let call = || {
         let filter = weights.filter;
         let label = format!("{shape}{}{}", tag(fused.residual, "residual"), tag(fused.mask, "mask"));
         let (read, written) = (bytes(&[Some(dy), Some(filter), fused.residual, fused.mask]), bytes(&[Some(dx)]));
@@ -146,7 +144,8 @@ pub(crate) fn dgrad<'a, 'w, T: Element>(
             run_dgrad(&shape, &dy, Weights { filter: &filter, packed: packed.as_ref() }, epilogue, &dx)
         };
         Call::new(name, T::NAME, label, again).moving(read, written).computing(shape.flops())
-    });
+    };
+    record::perform(|| run_dgrad(shape, dy, weights, epilogue, dx), call)?;
     Ok(left)
 }
 
@@ -158,16 +157,15 @@ pub(crate) fn wgrad<T: Element>(
     accumulate: bool,
     dw: &Tensor<T::Real>,
 ) -> Result<()> {
-    run_wgrad(shape, x, dy, accumulate, dw)?;
-    record::note(|| {
+    let call = || {
         let filters = bytes(&[Some(dw)]);
         let read = bytes(&[Some(x), Some(dy)]) + if accumulate { filters } else { 0 };
         let (shape, x, dy, dw) = (*shape, x.clone(), dy.clone(), dw.clone());
         let name = if shape.is_linear() { "linear_wgrad" } else { "conv_wgrad" };
         let again = move || run_wgrad(&shape, &x, &dy, accumulate, &dw);
         Call::new(name, T::NAME, shape.to_string(), again).moving(read, filters).computing(shape.flops())
-    });
-    Ok(())
+    };
+    record::perform(|| run_wgrad(shape, x, dy, accumulate, dw), call)
 }
 
 /// The filters' gradient alone, to where [`gradient`] says that the device writes it for this `accumulate`.
@@ -178,14 +176,13 @@ pub(crate) fn wgrad_aside<T: Element, G: Element>(
     accumulate: bool,
     gradient: &Tensor<G>,
 ) -> Result<()> {
-    run_wgrad_aside(shape, x, dy, accumulate, gradient)?;
-    record::note(|| {
+    let call = || {
         let (read, written) = (bytes(&[Some(x), Some(dy)]), bytes(&[Some(gradient)]));
         let (shape, x, dy, gradient) = (*shape, x.clone(), dy.clone(), gradient.clone());
         let again = move || run_wgrad_aside(&shape, &x, &dy, accumulate, &gradient);
         Call::new("conv_wgrad", T::NAME, shape.to_string(), again).moving(read, written).computing(shape.flops())
-    });
-    Ok(())
+    };
+    record::perform(|| run_wgrad_aside(shape, x, dy, accumulate, gradient), call)
 }
 
 fn run_wgrad_aside<T: Element, G: Element>(

@@ -1,8 +1,9 @@
 //! The ladder of `nt_xent`.
 
 use crate::device::launch::{self, Work};
+use crate::device::record;
 use crate::element::Real;
-use crate::ops::nt_xent::check;
+use crate::ops::nt_xent::{check, product_flops};
 use crate::ops::{NtXent, NtXentWorkspace, nt_xent, weighted_sum};
 use crate::{Device, Error, Result, Tensor};
 
@@ -74,6 +75,7 @@ impl NtXentRung {
         let inverse_temperature = R::from_f64(1.0 / settings.temperature);
         let scale = R::from_f64(row_weight / settings.temperature);
         let (batch, views) = ((rows / settings.views) as i64, settings.views as i32);
+        let products = product_flops(rows, rows, d) + d_z.map_or(0, |_| product_flops(gradient_rows, rows, d));
         match self {
             Self::Matrix => {
                 let problem = Matrix { rows, d, batch, inverse_temperature, scale, gradient_rows };
@@ -81,11 +83,15 @@ impl NtXentRung {
             }
             Self::Row => {
                 let (work, rows) = (Work::Blocks(rows, THREADS), gradient_rows as i64);
-                launch::ladder_nt_row(work, z, views, batch, d as i32, inverse_temperature, scale, rows, row_loss, d_z)?;
+                record::computing(products, || {
+                    launch::ladder_nt_row(work, z, views, batch, d as i32, inverse_temperature, scale, rows, row_loss, d_z)
+                })?;
             }
             Self::Tile | Self::Engine => {
                 let (work, rows) = (Work::Blocks(rows, THREADS), gradient_rows as i64);
-                launch::ladder_nt_tile(work, z, views, batch, d as i32, inverse_temperature, scale, rows, row_loss, d_z)?;
+                record::computing(products, || {
+                    launch::ladder_nt_tile(work, z, views, batch, d as i32, inverse_temperature, scale, rows, row_loss, d_z)
+                })?;
             }
         }
         weighted_sum(row_loss, row_weight, false, loss)
@@ -117,13 +123,17 @@ impl<R: Real> Matrix<R> {
         let (rows, d, wanted) = (self.rows as i64, self.d as i32, self.gradient_rows as i64);
         let (by_row, by_pair) = (Work::Items(self.rows, self.rows), Work::Items(self.rows * self.rows, self.d));
         launch::ladder_nt_normalise(by_row, z, z_hat, norms, rows, d)?;
-        launch::ladder_nt_exponentials(by_pair, z_hat, matrix, rows, d, self.inverse_temperature)?;
+        record::computing(product_flops(self.rows, self.rows, self.d), || {
+            launch::ladder_nt_exponentials(by_pair, z_hat, matrix, rows, d, self.inverse_temperature)
+        })?;
         launch::ladder_nt_losses(by_row, matrix, inverse_sums, pulls, row_loss, rows, self.batch)?;
         let Some(d_z) = d_z else { return Ok(()) };
         let by_element = Work::Items(self.gradient_rows * self.d, self.rows);
         let by_wanted_row = Work::Items(self.gradient_rows, self.d);
         launch::ladder_nt_by_similarity(by_pair, matrix, inverse_sums, pulls, rows, self.batch)?;
-        launch::ladder_nt_by_embedding(by_element, matrix, z_hat, d_z, rows, wanted, d)?;
+        record::computing(product_flops(self.gradient_rows, self.rows, self.d), || {
+            launch::ladder_nt_by_embedding(by_element, matrix, z_hat, d_z, rows, wanted, d)
+        })?;
         launch::ladder_nt_through_normalisation(by_wanted_row, d_z, z, norms, wanted, d, self.scale)
     }
 }
