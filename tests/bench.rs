@@ -2,16 +2,18 @@
 
 mod common;
 
-use rocl::Device;
-use rocl::bench::calls::{Filter, kinds};
+use rocl::bench::calls::{CallCost, Filter, alike, kinds};
 use rocl::bench::ceilings::Ceilings;
+use rocl::bench::measure::Repetitions;
 use rocl::bench::model::predict;
 use rocl::bench::step::Phase;
-use rocl::bench::subject::{pretraining, recorded};
+use rocl::bench::subject::{planned, pretraining, recorded};
 use rocl::device::record::record;
 use rocl::nn::ConvSpec;
+use rocl::ops::{self, ConvShape, NtXent, NtXentWorkspace};
 use rocl::recipe::Recipe;
 use rocl::recipe::settings::{Method, Overrides};
+use rocl::{Device, Tensor};
 use serde_json::Value;
 use std::process::Command;
 
@@ -36,7 +38,8 @@ fn multiply_adds(recipe: &Recipe) -> (u64, u64, u64) {
 }
 
 /// An attack embeds the target once and x in every step, and goes back to the pixels in every step, through each convolution's dgrad. A training pass
-/// costs three times its forward, less the gradient of the images. That is all the arithmetic of a step.
+/// costs three times its forward, less the gradient of the images. NT-Xent compares every embedding with every other, and adds them up for each embedding whose
+/// gradient is wanted. That is all the arithmetic of a step.
 #[test]
 fn a_step_costs_what_the_method_costs() {
     let recipe = recipe();
@@ -44,12 +47,68 @@ fn a_step_costs_what_the_method_costs() {
     let steps = u64::from(recipe.attack.steps);
     let attack = (1 + 2 * steps) * (convs + projector);
     let training = |views: u64| views * (3 * (convs + projector) - stem);
+    assert!(recipe.loss.detach_keys && recipe.attack_groups() == 1);
+    let dimensions = u64::from(recipe.network.projection);
+    let contrast = |views: u64, moved: u64| (views * views + moved * views) * BATCH * dimensions;
     let run = pretraining::<f32>(&dry(), &recipe).unwrap();
     let flops = |phase: Phase| record(|| phase.run(&run)).unwrap().iter().map(|call| call.flops).sum::<u64>();
-    assert_eq!(flops(Phase::Attack), 2 * BATCH * attack);
-    assert_eq!(flops(Phase::Regularizer), 2 * BATCH * training(2));
-    assert_eq!(flops(Phase::Main), 2 * BATCH * training(3));
+    assert_eq!(flops(Phase::Attack), 2 * BATCH * (attack + steps * contrast(2, 1)));
+    assert_eq!(flops(Phase::Regularizer), 2 * BATCH * (training(2) + contrast(2, 2)));
+    assert_eq!(flops(Phase::Main), 2 * BATCH * (training(3) + contrast(3, 3)));
     assert_eq!([flops(Phase::Augment), flops(Phase::Optimizer)], [0, 0]);
+}
+
+/// The products of contrastive losses, counted pair by pair: a query is compared with all rows of its group, itself included, and these are added up for it
+/// where its gradient is wanted. What comes in a second launch compares anew, and SupCon walks over its positives once more.
+#[test]
+fn contrastive_losses_count_their_products() {
+    let (views, batch, groups, d, wanted) = (2_usize, 12_usize, 3_usize, 5_usize, 7_usize);
+    let rows = views * batch;
+    let group_of = |row: usize| row % batch / (batch / groups);
+    let pairs = |queries: usize, alike: &dyn Fn(usize, usize) -> bool| -> u64 {
+        (0..queries).map(|i| (0..rows).filter(|&j| alike(i, j)).count() as u64).sum()
+    };
+    let operations = |pairs: u64| 2 * pairs * d as u64;
+    let in_group = |queries| operations(pairs(queries, &|i, j| group_of(i) == group_of(j)));
+    let device = dry();
+    let floats = |length: usize| Tensor::<f32>::zeros(&device, [length, d]).unwrap();
+    let (z, d_z, loss) = (floats(rows), floats(rows), Tensor::zeros(&device, [1]).unwrap());
+    let workspace = NtXentWorkspace::new(&device, rows).unwrap();
+    let found = |name: &str, work: &dyn Fn() -> rocl::Result<()>| -> Vec<u64> {
+        let calls = record(work).unwrap();
+        calls.iter().filter(|call| call.name.starts_with(name)).map(|call| call.flops).collect()
+    };
+    for (detach_keys, gradient, expected) in [
+        (true, true, vec![in_group(rows) + in_group(wanted)]),
+        (true, false, vec![in_group(rows)]),
+        (false, true, vec![in_group(rows), 2 * in_group(wanted)]),
+    ] {
+        let settings = NtXent { views, groups, temperature: 0.5, detach_keys };
+        let d_z = gradient.then_some(&d_z);
+        assert_eq!(found("nt_xent", &|| ops::nt_xent(&settings, &z, 1.0, d_z, wanted, &workspace, &loss)), expected);
+    }
+    let settings = NtXent { views, groups: 1, temperature: 0.5, detach_keys: true };
+    let labels = Tensor::zeros(&device, [batch]).unwrap();
+    let all = |queries| operations(pairs(queries, &|_, _| true));
+    let work = || ops::sup_con(&settings, &z, &labels, 1.0, &d_z, wanted, &workspace, &loss);
+    assert_eq!(found("sup_con", &work), [3 * all(rows), 2 * all(wanted)]);
+}
+
+/// Convolutions by the portable kernels are the same arithmetic as by a library.
+#[test]
+fn direct_convolutions_count_as_others_do() {
+    let device = dry();
+    let shape = ConvShape { n: 2, h: 7, w: 5, c: 3, k: 4, r: 3, s: 3, stride: 2, pad: 1 };
+    let x = Tensor::<f32>::zeros(&device, [2, 7, 5, 3]).unwrap();
+    let (filter, y) = (Tensor::zeros(&device, [4, 3, 3, 3]).unwrap(), Tensor::zeros(&device, [2, 4, 3, 4]).unwrap());
+    let calls = record(|| {
+        ops::conv_direct_fprop(&x, &filter, 2, 1, &y)?;
+        ops::conv_direct_dgrad(&y, &filter, 2, 1, &x)?;
+        ops::conv_direct_wgrad(&x, &y, 2, 1, true, &filter)
+    });
+    let flops: Vec<u64> = calls.unwrap().iter().map(|call| call.flops).collect();
+    // Two images of 4 × 3 pixels of 4 channels, each of 27 products.
+    assert_eq!((flops, shape.flops()), (vec![2 * 2 * 12 * 4 * 27; 3], 2 * 2 * 12 * 4 * 27));
 }
 
 /// The least traffic of some calls is known: a PGD step in the stem reads the image, the clean image, the gradient behind the stem and its filters, and
@@ -106,6 +165,33 @@ fn calls_can_be_repeated() {
     assert_eq!(pixels(), views);
 }
 
+/// A plan has the calls of the step that it is of, and has made none of them; what is asked for by its name is all that is ever launched.
+#[test]
+fn one_kernel_is_launched_alone() {
+    let device = Device::host().unwrap();
+    let listed = |calls: &[rocl::device::record::Call]| -> Vec<_> {
+        calls.iter().map(|call| (call.name, call.shape.clone(), call.bytes(), call.flops)).collect()
+    };
+    let (run, calls) = planned::<f32>(&device, &recipe()).unwrap();
+    let views = run.images().rows(0..2 * BATCH as usize).unwrap();
+    let untouched = views.to_vec().unwrap();
+    assert!(untouched.iter().any(|&x| x < 0.0), "noise, and no image");
+    assert_eq!(listed(&calls), listed(&recorded(&pretraining::<f32>(&device, &recipe()).unwrap()).unwrap()));
+    assert_eq!(views.to_vec().unwrap(), untouched);
+    for (name, samples) in [("bn_apply", 3), ("conv_wgrad", 2), ("augment_views", 1)] {
+        let mut times = 0;
+        let launched = record(|| {
+            let (_run, calls) = planned::<f32>(&device, &recipe())?;
+            let kinds = alike(calls, &Filter { only: Some(name.to_owned()), shape: None })?;
+            let costs = CallCost::measure(&device, &kinds, Repetitions { warmup: 1, samples }, None)?;
+            times = costs.iter().map(|cost| cost.time.samples.len()).sum();
+            Ok(())
+        });
+        let launched = launched.unwrap();
+        assert!(launched.len() > times && times >= samples && launched.iter().all(|call| call.name == name), "{launched:?}");
+    }
+}
+
 #[test]
 fn alike_calls_are_counted_together_and_filtered() {
     let run = pretraining::<f32>(&dry(), &recipe()).unwrap();
@@ -143,6 +229,7 @@ fn every_table_prints_and_every_report_is_json() {
     for (command, expected) in [
         (measured("step", &[]), "regularizer"),
         (measured("attack", &["--attack-steps", "1"]), "+ sign and projection fused"),
+        (measured("kernels", &[]), "nt_xent"),
         (measured("kernels", &["--only", "pgd_linf_step", "--cold-cache"]), "pgd_linf_step"),
         (model.to_vec(), "bn_backward_apply"),
     ] {
@@ -219,24 +306,103 @@ fn costs_are_shown_against_size() {
     assert!(error.contains("cannot be used with"), "{error}");
 }
 
-/// A report compared with itself has no regression; one whose samples all doubled has.
+fn report(command: &[&str]) -> Value {
+    let (code, json, error) = program(&[command, &["--json"]].concat());
+    assert_eq!(code, Some(0), "{error}");
+    serde_json::from_str(&json).unwrap()
+}
+
+/// Each call stands beside what the ceilings of the run predict, by the arithmetic of a roofline; what is launched alone goes without.
+#[test]
+fn predicted_measured_and_error_are_of_one_arithmetic() {
+    let command = [&["bench", "kernels", "--device", "cpu"], &SMALL[..]].concat();
+    let all = report(&command);
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert_eq!(
+        (&all["prediction"]["by"], number(&all["prediction"]["bytes_per_second"])),
+        (&Value::from("measured"), number(&all["ceilings"]["bytes_per_second"]))
+    );
+    for call in all["calls"].as_array().unwrap() {
+        let rate = |name: &str| number(&all["ceilings"][name]);
+        let (memory, work) =
+            (number(&call["bytes"]) / rate("bytes_per_second"), number(&call["flops"]) / rate("flops_per_second"));
+        let (predicted, measured) = (number(&call["predicted"]), number(&call["time"]["median"]));
+        assert_eq!((predicted, number(&call["floor"])), (memory.max(work), memory.max(work)));
+        assert_eq!(number(&call["error"]), measured / predicted - 1.0);
+    }
+    let alone = report(&[&command[..], &["--only", "bn_apply"]].concat());
+    assert!(["ceilings", "prediction", "step", "load"].iter().all(|key| alone[key].is_null()), "{alone}");
+    assert!(alone["calls"].as_array().unwrap().iter().all(|call| call["name"] == "bn_apply" && call["predicted"].is_null()));
+    let (_, table, _) = program(&command);
+    assert!(
+        table.lines().any(|line| line.contains("predicted") && line.contains("measured") && line.contains("error")),
+        "{table}"
+    );
+}
+
+/// Every setting of an attack has its rows, and gains are of attacks of the same round.
+#[test]
+fn an_attack_is_taken_apart() {
+    let attack = report(
+        &[
+            &["bench", "attack", "--device", "cpu", "--attack-steps", "2", "--recipe", "demo", "--width", "2"][..],
+            &["--batch-size", "4", "--repeat", "3", "--warmup", "0"],
+        ]
+        .concat(),
+    );
+    let rows = attack["variations"].as_array().unwrap();
+    for (key, expected) in [
+        ("loss", ["similarity", "mse", "l1", "cosine"].map(Value::from).to_vec()),
+        ("precision", ["fp32", "fp16", "bf16"].map(Value::from).to_vec()),
+        ("random_start", [true, false].map(Value::from).to_vec()),
+        ("steps", [1, 2, 3, 5, 10, 20].map(Value::from).to_vec()),
+        ("batch_size", [2, 4, 8].map(Value::from).to_vec()),
+    ] {
+        assert!(expected.iter().all(|value| rows.iter().any(|row| row[key] == *value)), "{key}");
+    }
+    let samples = |row: &Value| -> Vec<f64> {
+        row["time"]["samples"].as_array().unwrap().iter().map(|sample| sample.as_f64().unwrap()).collect()
+    };
+    let ladder = attack["ladder"].as_array().unwrap();
+    assert!(ladder[0]["gain"].is_null() && ladder.len() == 5);
+    for pair in ladder.windows(2) {
+        let mut gains: Vec<f64> = samples(&pair[0]).iter().zip(samples(&pair[1])).map(|(before, after)| before / after).collect();
+        gains.sort_by(f64::total_cmp);
+        let found = ["min", "median", "max"].map(|key| pair[1]["gain"][key].as_f64().unwrap());
+        assert_eq!(found.to_vec(), gains);
+    }
+}
+
+/// A report compared with itself has no regression; one whose samples all doubled has. One of something else is refused, and one of too few samples.
 #[test]
 fn the_exit_code_tells_of_a_regression() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (old, new) = (path("old.json"), path("new.json"));
-    let (code, json, _) = program(&[&["bench", "step", "--json"], &SMALL[..]].concat());
-    assert_eq!(code, Some(0));
-    std::fs::write(&old, &json).unwrap();
-    let mut slower: Value = serde_json::from_str(&json).unwrap();
+    let (old, new, other, few) = (path("old.json"), path("new.json"), path("other.json"), path("few.json"));
+    let step = report(&["bench", "step", "--recipe", "demo", "--width", "2", "--batch-size", "4", "--repeat", "5"]);
+    std::fs::write(&old, step.to_string()).unwrap();
+    let mut slower = step.clone();
     for sample in slower["step"]["samples"].as_array_mut().unwrap() {
-        *sample = (2.0 * sample.as_f64().unwrap()).into();
+        // Whatever else the machine did: no old sample is nearly as long.
+        *sample = (2.0 * step["step"]["max"].as_f64().unwrap()).into();
     }
     std::fs::write(&new, slower.to_string()).unwrap();
     assert_eq!(program(&["bench", "compare", &old, &old]).0, Some(0));
     let (code, table, error) = program(&["bench", "compare", &old, &new]);
     assert_eq!(code, Some(1), "{table}{error}");
     assert!(table.contains("SLOWER"), "{table}");
+    slower["precision"] = "bf16".into();
+    std::fs::write(&other, slower.to_string()).unwrap();
+    let (code, _, error) = program(&["bench", "compare", &old, &other]);
+    assert!(code == Some(2) && error.contains("precision was fp32 and is bf16") && error.lines().count() == 1, "{error}");
+    let (code, table, _) = program(&["bench", "compare", &old, &other, "--unlike"]);
+    assert!(code == Some(0) && table.contains("not alike: precision") && !table.contains("SLOWER"), "{table}");
+    let mut single = step;
+    let times = ["/step/samples".to_owned()].into_iter().chain((0..5).map(|phase| format!("/phases/{phase}/time/samples")));
+    times.for_each(|samples| single.pointer_mut(&samples).unwrap().as_array_mut().unwrap().truncate(1));
+    std::fs::write(&few, single.to_string()).unwrap();
+    let (code, _, error) = program(&["bench", "compare", &few, &few]);
+    assert!(code == Some(2) && error.contains("6 of 6 times have too few samples") && error.contains("--repeat 5"), "{error}");
 }
 
 /// Weights, views and losses of the first step, from which a peer can repeat it: the losses are those of a run of the same recipe.

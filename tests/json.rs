@@ -193,7 +193,7 @@ fn documents_are_as_documented() {
     documentation.describes("verify --json", &printed(&format!("verify --device cpu {}", recording.display())));
     documentation.describes("doctor --json", &printed("doctor"));
 
-    let small = "--device cpu --width 2 --attack-steps 1 --repeat 1 --warmup 0";
+    let small = "--device cpu --width 2 --attack-steps 1 --repeat 5 --warmup 0";
     for (name, flags) in [
         ("step", "step --batch-size 2"),
         ("attack", "attack --batch-size 2"),

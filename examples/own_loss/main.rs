@@ -76,8 +76,8 @@ fn costs(device: &Device, run: &Pretraining<f32>) -> Result<Table> {
     kinds.retain(|kind| own::KERNELS.iter().any(|kernel| kernel.name == kind.call.name));
     let ceilings = Ceilings::measure::<f32>(device)?;
     let mut table = Table::new(["kernel", "shape", "a step", "µs each", "µs at least"]);
-    for cost in CallCost::measure(device, &kinds, &ceilings, Repetitions { warmup: 2, samples: 9 }, None)? {
-        let [each, least] = [cost.time.median, cost.floor].map(|seconds| format!("{:.1}", seconds * 1e6));
+    for cost in CallCost::measure(device, &kinds, Repetitions { warmup: 2, samples: 9 }, None)? {
+        let [each, least] = [cost.time.median, cost.floor(&ceilings)].map(|seconds| format!("{:.1}", seconds * 1e6));
         table.row([cost.name.to_owned(), cost.shape, cost.calls.to_string(), each, least]);
     }
     Ok(table)

@@ -2,6 +2,7 @@
 
 use super::ceilings::{Bound, Ceilings};
 use super::measure::{Repetitions, Sweep, short};
+use super::model::Basis;
 use super::subject::recorded;
 use super::summary::Summary;
 use crate::device::record::Call;
@@ -27,13 +28,21 @@ pub struct Filter {
     pub shape: Option<String>,
 }
 
-/// The calls of a step, alike ones together, in the order in which they first occur.
+/// The calls of a step, which is carried out, alike ones together, in the order in which they first occur.
 ///
 /// # Errors
-/// Those of the step; [`Error::Usage`] when nothing passes the filter.
+/// Those of the step and of [`alike`].
 pub fn kinds<T: Element>(run: &Pretraining<T>, filter: &Filter) -> Result<Vec<Kind>> {
+    alike(recorded(run)?, filter)
+}
+
+/// The calls that pass the filter, alike ones together, in the order in which they first occur.
+///
+/// # Errors
+/// [`Error::Usage`] when nothing passes the filter.
+pub fn alike(calls: Vec<Call>, filter: &Filter) -> Result<Vec<Kind>> {
     let mut kinds: Vec<Kind> = Vec::new();
-    for call in recorded(run)? {
+    for call in calls {
         let like = |kind: &&mut Kind| {
             let (a, b) = (&kind.call, &call);
             (a.name, a.element, &a.shape, a.bytes(), a.flops) == (b.name, b.element, &b.shape, b.bytes(), b.flops)
@@ -73,10 +82,6 @@ pub struct CallCost {
     pub bytes: u64,
     /// Floating-point operations of one.
     pub flops: u64,
-    /// Seconds at the ceilings.
-    pub floor: f64,
-    /// Which of them binds.
-    pub bound: Bound,
 }
 
 impl CallCost {
@@ -84,27 +89,11 @@ impl CallCost {
     ///
     /// # Errors
     /// Those of the device.
-    pub fn measure(
-        device: &Device,
-        kinds: &[Kind],
-        ceilings: &Ceilings,
-        repetitions: Repetitions,
-        sweep: Option<&Sweep>,
-    ) -> Result<Vec<Self>> {
+    pub fn measure(device: &Device, kinds: &[Kind], repetitions: Repetitions, sweep: Option<&Sweep>) -> Result<Vec<Self>> {
         let cost = |Kind { call, count }: &Kind| -> Result<Self> {
             let time = short(device, repetitions, sweep, || call.repeat())?;
-            let (bytes, flops) = (call.bytes(), call.flops);
-            Ok(Self {
-                name: call.name,
-                shape: call.shape.clone(),
-                element: call.element,
-                calls: *count,
-                time,
-                bytes,
-                flops,
-                floor: ceilings.floor(bytes, flops),
-                bound: ceilings.bound(bytes, flops),
-            })
+            let (name, shape, element) = (call.name, call.shape.clone(), call.element);
+            Ok(Self { name, shape, element, calls: *count, time, bytes: call.bytes(), flops: call.flops })
         };
         kinds.iter().map(cost).collect()
     }
@@ -112,5 +101,45 @@ impl CallCost {
     /// Seconds of all its calls in a step.
     pub fn per_step(&self) -> f64 {
         self.calls as f64 * self.time.median
+    }
+
+    /// Seconds of one at the ceilings.
+    pub fn floor(&self, ceilings: &Ceilings) -> f64 {
+        ceilings.floor(self.bytes, self.flops)
+    }
+}
+
+/// A kind of call, measured, beside what was to be expected of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct JudgedCall {
+    /// What was measured.
+    #[serde(flatten)]
+    pub cost: CallCost,
+    /// Seconds at the ceilings that were measured, where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
+    /// Which of the ceilings binds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
+    /// Seconds of one as [`model`](super::model) has it, where there is a basis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<f64>,
+    /// How much longer one took than predicted, as a fraction of that; negative when it took less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+}
+
+impl JudgedCall {
+    /// Beside the ceilings `measured` in this run, and predicted on that `basis`.
+    pub fn new(cost: CallCost, measured: Option<&Ceilings>, basis: Option<&Basis>) -> Self {
+        let predicted = basis.map(|basis| cost.floor(&basis.ceilings));
+        let ceilings = measured.or(basis.map(|basis| &basis.ceilings));
+        Self {
+            floor: measured.map(|ceilings| cost.floor(ceilings)),
+            bound: ceilings.map(|ceilings| ceilings.bound(cost.bytes, cost.flops)),
+            error: predicted.map(|predicted| cost.time.median / predicted - 1.0),
+            predicted,
+            cost,
+        }
     }
 }

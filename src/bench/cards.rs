@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct Card {
     /// As NVIDIA calls it.
     pub name: String,
+    /// As its driver calls it, letter for letter: of the same chip there are cards with other memory or less power.
+    pub driver_name: String,
     /// Compute capability, e.g. 9.0.
     pub compute_capability: f64,
     /// Where the figures are from, and whether they can be reached.
@@ -62,6 +64,11 @@ impl Card {
         toml::from_str(text).map_err(|error| Error::Usage(format!("benches/cards/{name}.toml: {error}")))
     }
 
+    /// The card that a driver calls so.
+    pub fn reported_as(driver_name: &str) -> Option<Self> {
+        Self::names().filter_map(|name| Self::named(name).ok()).find(|card| card.driver_name == driver_name)
+    }
+
     /// The ceilings in a precision; none where the card lacks it.
     pub fn ceilings(&self, precision: &str) -> Option<Ceilings> {
         let flops = self.flops_per_second;
@@ -92,5 +99,14 @@ mod tests {
         }
         assert!(Card::named("H200").unwrap().bytes_per_second > Card::named("t4").unwrap().bytes_per_second);
         assert!(Card::named("abacus").is_err());
+    }
+
+    /// A card is known by its driver's name for it, and one of the same chip with other memory is not.
+    #[test]
+    fn cards_are_known_by_their_drivers_names() {
+        let name = |driver_name| Card::reported_as(driver_name).map(|card| card.name);
+        assert_eq!(name("NVIDIA H200").as_deref(), Some("H200 SXM"));
+        assert_eq!(name("NVIDIA A100-SXM4-80GB").as_deref(), Some("A100 SXM 80 GB"));
+        assert_eq!([name("NVIDIA A100-SXM4-40GB"), name("NVIDIA H100 PCIe"), name("")], [None, None, None]);
     }
 }

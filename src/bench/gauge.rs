@@ -40,7 +40,7 @@ pub struct Load {
     pub held_back_by: Option<Vec<String>>,
 }
 
-/// Readings of one quantity.
+/// Values of one quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     /// The least.
@@ -52,7 +52,8 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(readings: &[f64]) -> Option<Self> {
+    /// Of at least one reading.
+    pub fn of(readings: &[f64]) -> Option<Self> {
         let (min, max) = (readings.iter().copied().reduce(f64::min)?, readings.iter().copied().reduce(f64::max)?);
         Some(Self { min, median: median(readings), max })
     }

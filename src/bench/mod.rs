@@ -8,7 +8,7 @@
 //! | `access` | how its kernels access memory, as a GPU would see it; with the feature `access` |
 //! | [`model`] | the same, predicted for a card from shapes alone |
 //! | [`gauge`] | a GPU's clocks, power and energy meanwhile |
-//! | [`mod@compare`] | two reports, before and after a change |
+//! | [`mod@compare`], [`rank`] | two reports, before and after a change |
 //!
 //! Counting needs no hand-kept table: a step is [recorded](crate::device::record) call by call, each with the bytes it cannot do without moving
 //! and the arithmetic it cannot do without. A call's floor is the longer of its two times at the device's measured [`ceilings`]; a step's floor is
@@ -25,6 +25,7 @@ pub mod gauge;
 pub mod machine;
 pub mod measure;
 pub mod model;
+pub mod rank;
 pub mod step;
 pub mod subject;
 pub mod summary;

@@ -2,15 +2,38 @@
 //!
 //! The run is built on a device that allocates and executes nothing, so the calls that are counted are those that a real run makes. A call's
 //! predicted time is its floor at the card's ceilings; what a launch costs, what a shape leaves idle and what stays in cache are left out, so a real
-//! step takes longer.
+//! step takes longer. How much longer, [`JudgedCall`](super::calls::JudgedCall) says of calls that were measured.
 
 use super::calls::{Filter, Kind, kinds};
+use super::cards::Card;
 use super::ceilings::{Bound, Ceilings};
 use super::subject::pretraining;
 use crate::element::Element;
 use crate::recipe::Recipe;
 use crate::{Device, Result};
 use serde::Serialize;
+
+/// What the calls of a real run are predicted by.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Basis {
+    /// Whose ceilings they are.
+    pub by: String,
+    /// The ceilings.
+    #[serde(flatten)]
+    pub ceilings: Ceilings,
+}
+
+impl Basis {
+    /// For a device that computes in that precision: its card's ceilings where the card is known, else those that this run has `measured`.
+    pub fn of(device: &Device, precision: &str, measured: Option<Ceilings>) -> Option<Self> {
+        let known = || -> Option<Self> {
+            let Device::Cuda(cuda) = device else { return None };
+            let card = Card::reported_as(&cuda.gpu().name)?;
+            Some(Self { ceilings: card.ceilings(precision)?, by: card.name })
+        };
+        known().or_else(|| measured.map(|ceilings| Self { by: "measured".to_owned(), ceilings }))
+    }
+}
 
 /// Calls that are alike, predicted.
 #[derive(Clone, Debug, Serialize)]

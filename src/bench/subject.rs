@@ -2,7 +2,8 @@
 
 use super::unfused_pgd::UnfusedPgd;
 use crate::data::Dataset;
-use crate::device::record::{Call, record};
+use crate::device::noise;
+use crate::device::record::{Call, plan, record};
 use crate::element::{Element, Real};
 use crate::recipe::Recipe;
 use crate::recipe::pretrain::{Ingredients, Losses, Pretraining};
@@ -52,6 +53,17 @@ pub fn pretraining_with_unfused_pgd<T: Element>(device: &Device, recipe: &Recipe
 pub fn recorded<T: Element>(run: &Pretraining<T>) -> Result<Vec<Call>> {
     run.begin_epoch(0, 0)?;
     record(|| run.step())
+}
+
+/// Every call of one step, in order, of which none has been made; and the run that they belong to. Weights, images and the epoch's plan are a run's, copied
+/// to the device; what the step would compute is noise. So one of the calls can be made, and nothing else was launched before.
+///
+/// # Errors
+/// Those of [`Pretraining::new`] and of the step.
+pub fn planned<T: Element>(device: &Device, recipe: &Recipe) -> Result<(Pretraining<T>, Vec<Call>)> {
+    let run = noise::filled(|| pretraining(device, recipe))?;
+    let calls = plan(|| run.step())?;
+    Ok((run, calls))
 }
 
 /// Writes what a peer needs to repeat the first step: a checkpoint of the run as it is, with the views `step/x1` and `step/x2` (`[batch, 32, 32, 3]`) and

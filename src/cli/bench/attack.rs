@@ -2,8 +2,8 @@
 
 use super::format::seconds;
 use super::settings::{Header, Measuring, Subject, title, under_load};
-use crate::bench::attack::{AttackCost, ladder, rehearse, variations};
-use crate::bench::gauge::Load;
+use crate::bench::attack::{Rung, Variation, ladder, precisions, rehearse, variations};
+use crate::bench::gauge::{Load, Spread};
 use crate::bench::subject;
 use crate::cli::output::{print, print_json};
 use crate::cli::precision::in_precision;
@@ -31,8 +31,8 @@ pub struct Args {
 struct Report<'a> {
     #[serde(flatten)]
     header: Header,
-    ladder: &'a [AttackCost],
-    variations: &'a [AttackCost],
+    ladder: &'a [Rung],
+    variations: &'a [Variation],
     #[serde(skip_serializing_if = "Option::is_none")]
     load: Option<Load>,
 }
@@ -53,10 +53,11 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     // On a GPU the library decides what is fused.
     let options = HostOptions { fused_epilogues: false, ..args.measuring.computing.host_options()? };
     let unfused = if device.is_host() { Device::host_with(options)? } else { device.clone() };
-    args.measuring.make_room(&device, &recipe, rehearse::<T>)?;
+    let precisions = precisions(&device)?;
+    args.measuring.make_room(&device, &recipe, |dry, recipe| rehearse::<T>(dry, recipe, &precisions))?;
     args.measuring.tune.settle::<T>(&device, || subject::pretraining::<T>(&device, &recipe)?.step())?;
     let rungs = ladder::<T>(&device, &unfused, &recipe, repetitions)?;
-    let variations = variations::<T>(&device, &recipe, repetitions)?;
+    let variations = variations::<T>(&device, &recipe, &precisions, repetitions)?;
     let load = if device.is_host() {
         None
     } else {
@@ -77,20 +78,26 @@ fn measure<T: Element>(args: Args) -> Result<()> {
     load.map_or(Ok(()), |load| print(load.line("an attack")))
 }
 
-fn ladder_table(rungs: &[AttackCost]) -> Table {
-    let mut table = Table::new(["attack", "whole", "a step", "gain", "in all"]);
-    for (index, rung) in rungs.iter().enumerate() {
-        let gain = |before: &AttackCost| format!("{:.2}×", before.time.median / rung.time.median);
-        let (last, all) =
-            if index == 0 { ("–".to_owned(), "–".to_owned()) } else { (gain(&rungs[index - 1]), gain(&rungs[0])) };
-        table.row([rung.name.clone(), seconds(rung.time.median), seconds(rung.per_step()), last, all]);
+fn ladder_table(rungs: &[Rung]) -> Table {
+    let mut table = Table::new(["attack", "whole", "a step", "gain", "from … to", "in all", "from … to"]);
+    for Rung { cost, gain, in_all } in rungs {
+        let [gain, in_all] = [gain, in_all].map(|spread| spread.map_or_else(|| ["–".to_owned(), "–".to_owned()], factor));
+        let time = [cost.name.clone(), seconds(cost.time.median), seconds(cost.per_step())];
+        table.row(time.into_iter().chain(gain).chain(in_all));
     }
     table
 }
 
-fn variation_table(costs: &[AttackCost]) -> Table {
-    let mut table = Table::new(["setting", "batch", "steps", "whole", "min", "max", "a step", "a step and image"]);
-    for cost in costs {
+/// The median of a factor, and between what it lies.
+fn factor(Spread { min, median, max }: Spread) -> [String; 2] {
+    [format!("{median:.2}×"), format!("{min:.2} … {max:.2}")]
+}
+
+fn variation_table(variations: &[Variation]) -> Table {
+    let head = ["setting", "batch", "steps", "whole", "min", "max", "a step", "a step and image", "of the first", "from … to"];
+    let mut table = Table::new(head);
+    for Variation { cost, relative } in variations {
+        let [relative, range] = relative.map_or_else(|| ["–".to_owned(), "–".to_owned()], factor);
         table.row([
             cost.name.clone(),
             cost.batch_size.to_string(),
@@ -100,6 +107,8 @@ fn variation_table(costs: &[AttackCost]) -> Table {
             seconds(cost.time.max),
             seconds(cost.per_step()),
             seconds(cost.per_step() / f64::from(cost.batch_size)),
+            relative,
+            range,
         ]);
     }
     table

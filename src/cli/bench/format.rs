@@ -20,6 +20,11 @@ pub fn percent(part: f64, whole: f64) -> String {
     format!("{:.1} %", 100.0 * part / whole)
 }
 
+/// How much more something is than expected, as a fraction of that.
+pub fn signed_percent(fraction: f64) -> String {
+    format!("{:+.0} %", 100.0 * fraction)
+}
+
 fn scaled(value: f64, units: &[(f64, &str)]) -> String {
     if value == 0.0 {
         return "–".to_owned();
@@ -52,6 +57,8 @@ mod tests {
             (flops(8.53e12), "8.53 TFLOP"),
             (flops(0.0), "–"),
             (percent(1.0, 3.0), "33.3 %"),
+            (signed_percent(0.25), "+25 %"),
+            (signed_percent(-0.5), "-50 %"),
         ];
         for (found, expected) in cases {
             assert_eq!(found, expected);

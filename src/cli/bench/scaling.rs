@@ -3,8 +3,9 @@
 use super::format::{percent, seconds};
 use super::kernels::rehearse;
 use super::settings::{Header, Measuring, ceilings_line};
-use crate::bench::calls::{CallCost, Filter, kinds};
+use crate::bench::calls::{CallCost, Filter, JudgedCall, kinds};
 use crate::bench::ceilings::Ceilings;
+use crate::bench::model::Basis;
 use crate::bench::subject;
 use crate::cli::output::{print, print_json};
 use crate::element::Element;
@@ -17,6 +18,7 @@ use crate::{Device, Result};
 struct Report<'a> {
     #[serde(flatten)]
     header: Header,
+    prediction: Option<&'a Basis>,
     sizes: &'a [Size],
 }
 
@@ -24,14 +26,15 @@ struct Report<'a> {
 #[derive(serde::Serialize)]
 struct Size {
     batch_size: u32,
-    calls: Vec<CallCost>,
+    calls: Vec<JudgedCall>,
 }
 
 impl Size {
     /// Seconds of all calls of a name, their floor, and how many there are.
     fn total(&self, name: &str) -> (f64, f64, usize) {
-        self.calls.iter().filter(|call| call.name == name).fold((0.0, 0.0, 0), |(time, floor, calls), call| {
-            (time + call.per_step(), floor + call.calls as f64 * call.floor, calls + call.calls)
+        let calls = self.calls.iter().filter(|call| call.cost.name == name);
+        calls.fold((0.0, 0.0, 0), |(time, floor, calls), JudgedCall { cost, floor: each, .. }| {
+            (time + cost.per_step(), floor + cost.calls as f64 * each.unwrap_or_default(), calls + cost.calls)
         })
     }
 }
@@ -46,19 +49,22 @@ pub fn run<T: Element>(device: &Device, recipe: &Recipe, measuring: &Measuring, 
     let recipes = sizes.iter().map(|&size| of(size)).collect::<Result<Vec<_>>>()?;
     // The largest needs the most.
     let recipe = recipes.iter().max_by_key(|recipe| recipe.train.batch_size).unwrap_or(recipe);
-    measuring.make_room(device, recipe, |dry, recipe| rehearse::<T>(dry, recipe, false))?;
+    measuring.make_room(device, recipe, |dry, recipe| rehearse::<T>(dry, recipe, false, false))?;
     let ceilings = Ceilings::measure::<T>(device)?;
+    let basis = Basis::of(device, precision, Some(ceilings));
     let at = |recipe: &Recipe| -> Result<Size> {
         let run = subject::pretraining::<T>(device, recipe)?;
         measuring.tune.settle::<T>(device, || run.step())?;
         let kinds = kinds(&run, filter)?;
         let batch_size = recipe.train.batch_size;
-        Ok(Size { batch_size, calls: CallCost::measure(device, &kinds, &ceilings, measuring.repetitions(), None)? })
+        let costs = CallCost::measure(device, &kinds, measuring.repetitions(), None)?;
+        let calls = costs.into_iter().map(|cost| JudgedCall::new(cost, Some(&ceilings), basis.as_ref())).collect();
+        Ok(Size { batch_size, calls })
     };
     let sizes = recipes.iter().map(at).collect::<Result<Vec<_>>>()?;
     if measuring.json {
         let header = Header::new("kernels-by-size", device, precision, recipe, Some(ceilings));
-        return print_json(&Report { header, sizes: &sizes });
+        return print_json(&Report { header, prediction: basis.as_ref(), sizes: &sizes });
     }
     print(format!(
         "{}, width {}, {precision}, on {}",
@@ -75,7 +81,7 @@ fn table(sizes: &[Size]) -> Table {
     let columns = |what: &str| sizes.iter().map(|size| format!("{what} {}", size.batch_size)).collect::<Vec<_>>();
     let head = [vec!["call".to_owned(), "calls".to_owned()], columns("batch of"), columns("of ceiling,")].concat();
     let mut table = Table::new(head);
-    let mut names: Vec<&str> = sizes.iter().flat_map(|size| size.calls.iter().map(|call| call.name)).collect();
+    let mut names: Vec<&str> = sizes.iter().flat_map(|size| size.calls.iter().map(|call| call.cost.name)).collect();
     names.sort_unstable();
     names.dedup();
     if let Some(last) = sizes.last() {
