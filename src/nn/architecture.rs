@@ -154,7 +154,7 @@ mod tests {
             (Architecture::WideResNet { blocks: 11 }, "wrn70", "WRN-70"),
         ] {
             assert_eq!(
-                (name.parse(), architecture.to_string().as_str(), architecture.title().as_str()),
+                (name.parse::<Architecture>(), architecture.to_string().as_str(), architecture.title().as_str()),
                 (Ok(architecture), name, title)
             );
         }
