@@ -12,7 +12,7 @@ use rocl::recipe::evaluate::Right;
 use rocl::recipe::per_image::{Comparison, PerImage};
 use rocl::recipe::saved;
 use rocl::recipe::settings::{NamedAttack, Number};
-use rocl::recipe::trained::{Encoder, save_head};
+use rocl::recipe::trained::{ENCODER, Encoder};
 use rocl::recipe::training::Training;
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 use rocl::{Device, Result};
@@ -79,7 +79,12 @@ fn encoders_and_heads() {
         Checkpoint::load_encoder(&path).unwrap()
     };
     let meta = Meta::new(Kind::LinearHead, recipe.to_json().unwrap(), 0, "textures, 4 images");
-    let file = written(|path| save_head(&head, meta, &checkpoint, path));
+    let file = written(|path| {
+        let mut kept = Checkpoint::new(meta);
+        kept.put_i64(ENCODER, &[1], &[checkpoint.digest()])?;
+        saved::save_head(&mut kept, &head)?;
+        kept.save(path)
+    });
     let load = |path: &Path| saved::load_head(&Checkpoint::load_head(path)?, &head);
     fuzz("head", &[file], as_file("head.safetensors", load));
 }

@@ -192,7 +192,7 @@ fn networks_for_evaluation_give_the_same_outputs_on_both_sides() {
         assert_eq!((recipe.network.architecture.to_string().as_str(), recipe.network.width), (architecture, 4));
         let mut found = outputs(&device, &imported, &head, &images);
         // The file has no projector, so that the embeddings are of an untrained one.
-        let theirs = std::mem::replace(&mut found.embeddings, read_f32(&expected, "embeddings"));
+        let theirs = found.embeddings.replace(read_f32(&expected, "embeddings"));
         equal(&found, &expected, &format!("{architecture}, imported"));
         found.embeddings = theirs;
         rewritten(&device, &imported, &ours);
