@@ -9,6 +9,7 @@ use rocl::Device;
 use rocl::nn::{Architecture, Weights};
 use rocl::recipe::Recipe;
 use rocl::recipe::saved::save_network;
+use rocl::recipe::trained::Encoder;
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 use serde_json::Value;
 use std::path::Path;
@@ -69,7 +70,8 @@ fn everything_is_measured_but_nothing_trained() {
         }
         let smooth = ["--attack", "pgd:linf:2/255:2:eot", "--smooth", "2"];
         assert!(accuracies(&json(&evaluate(&model, &smooth)))[0] <= 100.0);
-        succeeds(&[&["linear-eval", "--robust", "--checkpoint", &model[0], "--quiet"][..], &TOY].concat());
+        let robust = path(folder.path(), &format!("{architecture}-robust"));
+        succeeds(&[&["linear-eval", "--robust", "--checkpoint", &model[0], "--out", &robust, "--quiet"][..], &TOY].concat());
 
         let toml = path(folder.path(), "network.toml");
         std::fs::write(&toml, recipe(architecture).to_toml().unwrap()).unwrap();
@@ -99,12 +101,12 @@ fn networks_of_all_kinds_attack_each_other() {
 #[test]
 fn networks_that_are_none_or_others_are_refused() {
     let folder = TempDir::new().unwrap();
-    let [checkpoint, head] = model(folder.path(), NETWORKS[0]);
+    let [checkpoint, _] = model(folder.path(), NETWORKS[0]);
+    let checkpoint = Checkpoint::load_encoder(Path::new(&checkpoint)).unwrap();
     let toml = path(folder.path(), "network.toml");
     for other in [Architecture::ResNet18, Architecture::WideResNet { blocks: 1 }] {
-        std::fs::write(&toml, recipe(other).to_toml().unwrap()).unwrap();
-        let arguments = ["evaluate", "--checkpoint", &checkpoint, "--head", &head, "--recipe", &toml, "--quiet"];
-        refused(&[&arguments[..], &TOY].concat(), 1, "of another network (preactresnet18, width 2)");
+        let error = Encoder::<f32>::load(&Device::host().unwrap(), &recipe(other), &checkpoint).err().unwrap().to_string();
+        assert!(error.contains("of another network (preactresnet18, width 2)"), "{error}");
     }
     std::fs::write(&toml, "schema = 1\nname = 'mine'\n[network]\narchitecture = 'wrn33'\n").unwrap();
     refused(

@@ -26,7 +26,6 @@ use crate::Result;
 
 const EXAMPLES: &str = "\
 Examples:
-  rocl fetch cifar10
   rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
   rocl linear-eval --data data/cifar-10-batches-bin \\
                    --checkpoint run/checkpoint.safetensors

@@ -72,7 +72,7 @@ fn stl10_files() {
         assert!(more.len() > data.len() && more.images.len() == 3072 * more.len());
         Ok(())
     };
-    fuzz("stl10-images", &[images.clone()], |bytes| read(bytes, &[1, 10], &images));
+    fuzz("stl10-images", std::slice::from_ref(&images), |bytes| read(bytes, &[1, 10], &images));
     fuzz("stl10-labels", &[vec![1, 10]], |bytes| read(&images, bytes, &images));
     fuzz("stl10-unlabeled", &[images[..27648].to_vec()], |bytes| read(&images, &[1, 10], bytes));
 }
