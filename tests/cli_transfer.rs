@@ -56,8 +56,8 @@ fn a_transfer_is_what_its_parts_are() {
     let folder = TempDir::new().unwrap();
     let [_, checkpoint, data] = fixtures(folder.path());
     let report = json(&transfer(&checkpoint, &data, &["--seeds", "2", "--seed", "3"]));
-    assert_eq!(report["trained_on"], "textures, 64 images");
-    assert_eq!((&report["data"], number(&report, "train_images")), (&Value::from("other.npz"), 64.0));
+    assert_eq!(report["trained"]["data"], "textures, 64 images");
+    assert_eq!((&report["test"]["name"], number(&report["train"], "images")), (&Value::from("other.npz"), 64.0));
     let out = folder.path().join("run/transfer");
     let kept: Value = serde_json::from_slice(&fs::read(out.join("transfer.json")).unwrap()).unwrap();
     assert_eq!(kept, report);
@@ -141,8 +141,8 @@ fn what_is_held_out_is_measured_on() {
     let [_, checkpoint, data] = fixtures(folder.path());
     let report = json(&transfer(&checkpoint, &data, &["--val", "0.25", "--only", "plain"]));
     let row = &report["heads"][0];
-    assert_eq!((number(&report, "train_images"), number(row, "n")), (48.0, 16.0));
-    assert_eq!(report["data"], "other.npz, held out of 64 for training");
+    assert_eq!((number(&report["train"], "images"), number(row, "n")), (48.0, 16.0));
+    assert_eq!(report["test"]["name"], "other.npz, held out of 64 for training");
 }
 
 /// To a hundred classes, of an encoder that was trained as a classifier of ten; and to STL-10, whose images are scaled.
@@ -172,7 +172,7 @@ fn encoders_of_classifiers_and_other_numbers_of_classes() {
     for (data, name, classes, n) in [("hundred", "cifar-100", 100, 20.0), ("stl10_binary", "stl-10", 10, 20.0)] {
         let (data, out) = (path(folder.path(), data), path(folder.path(), name));
         let report = json(&transfer(&checkpoint, &data, &["--out", &out]));
-        assert_eq!((&report["data"], number(&report["heads"][1], "n")), (&Value::from(name), n));
+        assert_eq!((&report["test"]["name"], number(&report["heads"][1], "n")), (&Value::from(name), n));
         let head = rocl::run::checkpoint::Checkpoint::load_head(&Path::new(&out).join("plain.safetensors")).unwrap();
         assert_eq!(head.get("linear.bias").unwrap().shape, [classes]);
     }

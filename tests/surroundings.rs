@@ -17,12 +17,18 @@ const FINETUNE: &str = "finetune --checkpoint run/checkpoint.safetensors --recip
 const FIT: &str = "linear-eval --checkpoint run/checkpoint.safetensors --epochs 1 --out new --device cpu --threads 1 --limit 8";
 const EVALUATE: &str = "evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors --steps 1 --out new \
                         --device cpu --threads 1 --limit 8";
+const TRANSFER: &str = "transfer --checkpoint run/checkpoint.safetensors --epochs 1 --attack pgd:linf:8/255:1 --out new --device cpu \
+                        --threads 1 --limit 8";
+const ABLATE: &str = "ablate grid.toml --out new --device cpu --threads 1 --limit 8";
+const GRID: &str = "schema = 1\nrecipe = 'demo'\nattacks = ['pgd:linf:8/255:1']\n[fixed]\nnetwork.width = 2\ntrain.epochs = 1\n\
+                    train.batch_size = 4\n[grid]\ntrain.seed = [0]\n";
 const DEMO: &str = "demo --width 2 --epochs 1 --batch-size 4 --out new --device cpu --threads 1 --limit 8";
 
 /// A folder with a small run.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let fit = FIT.replace("--out new", "--out run");
+    fs::write(folder.path().join("grid.toml"), GRID).unwrap();
     for job in [&PRETRAIN.replace("--out new", "--out run"), &fit] {
         let (code, _, stderr) = shell(folder.path(), job, "");
         assert_eq!(code, Some(0), "{job}: {stderr}");
@@ -54,7 +60,20 @@ fn anew(folder: &Path) {
 #[test]
 fn surroundings_do_not_matter() {
     let folder = folder();
-    for job in ["recipe", "recipe paper", "doctor", "bench model --gpu h200", PRETRAIN, TRAIN, FINETUNE, FIT, EVALUATE, DEMO] {
+    for job in [
+        "recipe",
+        "recipe paper",
+        "doctor",
+        "bench model --gpu h200",
+        PRETRAIN,
+        TRAIN,
+        FINETUNE,
+        FIT,
+        EVALUATE,
+        TRANSFER,
+        ABLATE,
+        DEMO,
+    ] {
         let around = [("2>&-", ""), (">&- 2>&-", ""), ("", "| true"), ("2>&1", "| true"), ("</dev/null", ""), ("<&-", "")];
         for (redirected, pipe) in around {
             anew(folder.path());
@@ -70,7 +89,20 @@ fn surroundings_do_not_matter() {
 fn what_cannot_be_printed_is_a_failure() {
     let folder = folder();
     let json = format!("{EVALUATE} --json");
-    for job in ["recipe", "doctor --json", "bench model --gpu h200", PRETRAIN, TRAIN, FINETUNE, FIT, EVALUATE, &json, DEMO] {
+    for job in [
+        "recipe",
+        "doctor --json",
+        "bench model --gpu h200",
+        PRETRAIN,
+        TRAIN,
+        FINETUNE,
+        FIT,
+        EVALUATE,
+        &json,
+        TRANSFER,
+        ABLATE,
+        DEMO,
+    ] {
         anew(folder.path());
         let (code, _, stderr) = shell(folder.path(), job, ">/dev/full");
         assert_eq!(code, Some(1), "{job}: {stderr}");
@@ -93,6 +125,8 @@ fn what_cannot_be_written_is_a_failure() {
         (0, FINETUNE, "new/metrics.jsonl"),
         (0, FIT, "new/head.safetensors"),
         (0, EVALUATE, "new/evaluate.json"),
+        (0, TRANSFER, "new/plain.safetensors"),
+        (0, ABLATE, "new/ablate.json"),
         (0, DEMO, "new/simclr/metrics.jsonl"),
         (0, &keep, "kept"),
         (64, &wide, "new/checkpoint.safetensors"),

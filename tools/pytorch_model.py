@@ -277,6 +277,11 @@ def normalization(meta):
     return {} if stated is None else normalization_of(stated)
 
 
+def projects(meta):
+    """Whether the run had a projector; recipes from before there was a choice do not say so."""
+    return json.loads(meta.get("recipe", "{}")).get("network", {}).get("projector", True)
+
+
 def normalization_of(stated):
     """`stated`, if it is three means and three standard deviations that the engine takes."""
 
@@ -304,10 +309,10 @@ def load_with_normalization(checkpoint, head):
     state, meta = read(checkpoint, ENCODERS)
     if head:
         state |= {name: tensor for name, tensor in read(head, HEADS)[0].items() if name.startswith("linear.")}
-    for part, kind in (("projector", "pretrain"), ("linear", "classifier")):
-        if meta["kind"] == kind and not any(name.startswith(f"{part}.") for name in state):
-            raise KeyError(f"{part}.*")
     stated = normalization(meta)
+    for part, kind, wanted in (("projector", "pretrain", projects(meta)), ("linear", "classifier", True)):
+        if meta["kind"] == kind and wanted and not any(name.startswith(f"{part}.") for name in state):
+            raise KeyError(f"{part}.*")
     network = network_for(state, **stated)
     network.load_state_dict(state, strict=True)
     return network.eval(), stated

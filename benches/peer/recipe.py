@@ -45,6 +45,7 @@ class Recipe:
             (attack["loss"], "similarity", "attack.loss"),
             (optimizer["kind"], "lars", "optimizer.kind"),
             (network.get("normalization"), None, "network.normalization"),
+            (network.get("projector", True), True, "network.projector"),
         ]
         for value, only, key in wanted:
             if value != only:

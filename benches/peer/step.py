@@ -20,7 +20,7 @@ from arithmetic import PRECISIONS, Arithmetic
 from authors import Released
 from inputs import Inputs
 from network import Network
-from pytorch_model import ARCHITECTURES
+from pytorch_model import RESNETS
 from recipe import preset
 from safetensors import SafetensorError
 from timing import Captured, Memory, timed
@@ -126,7 +126,7 @@ def parse():
     parser.add_argument(
         "--recipe", choices=["reference", "paper"], default="reference", help="without --inputs (default: reference)"
     )
-    parser.add_argument("--arch", choices=list(ARCHITECTURES), help="in place of the recipe's")
+    parser.add_argument("--arch", choices=list(RESNETS), help="in place of the recipe's")
     for name, what in [("--width", "channels of the stem"), ("--batch-size", "images"), ("--attack-steps", "steps of PGD")]:
         parser.add_argument(name, type=int, metavar="N", help=f"{what}, in place of the recipe's")
     arguments = parser.parse_args()

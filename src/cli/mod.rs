@@ -27,8 +27,6 @@ use crate::Result;
 const EXAMPLES: &str = "\
 Examples:
   rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
-  rocl linear-eval --data data/cifar-10-batches-bin \\
-                   --checkpoint run/checkpoint.safetensors
   rocl evaluate --data data/cifar-10-batches-bin --head run/head.safetensors \\
                 --checkpoint run/checkpoint.safetensors";
 

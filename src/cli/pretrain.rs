@@ -15,7 +15,6 @@ use crate::{Error, Result};
 const EXAMPLES: &str = "\
 Examples:
   rocl pretrain --data data/cifar-10-batches-bin --recipe cifar-small --out run
-  rocl pretrain --recipe demo --method simclr --limit 4000 --out run
   rocl pretrain --data data/cifar-10-batches-bin --out run --resume";
 
 /// Train an encoder by contrast, without labels but for scl

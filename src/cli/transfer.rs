@@ -1,14 +1,15 @@
 //! `rocl transfer`.
 
 use super::common::{Common, Settings, data_is_known, recipe_of};
-use super::evaluate::report::cells;
+use super::evaluate::report::{Trained, cells};
 use super::evaluate::{all_different, at_least_one};
 use super::linear_eval::{batches, in_batches};
 use super::output::{note, print, print_json, save_json};
 use super::precision::in_precision;
 use super::room::Job;
+use crate::bench::machine::Machine;
 use crate::data::validation::Validation;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Identity, Split};
 use crate::element::Element;
 use crate::recipe::accuracies::{Accuracies, Measured};
 use crate::recipe::head::{HeadKind, stage};
@@ -20,7 +21,7 @@ use crate::report::table::Table;
 use crate::run::checkpoint::{Checkpoint, Kind};
 use crate::run::progress::Progress;
 use crate::run::{atomic, interrupt};
-use crate::{Error, Result};
+use crate::{Device, Error, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -69,10 +70,15 @@ enum Only {
 #[derive(Serialize)]
 struct Report {
     schema: u32,
+    kind: &'static str,
     checkpoint: PathBuf,
-    trained_on: String,
-    data: String,
-    train_images: usize,
+    /// What the encoder was trained by, and on.
+    trained: Trained,
+    /// What the heads are fitted on.
+    train: Identity,
+    /// What they are measured on.
+    test: Identity,
+    machine: Machine,
     precision: &'static str,
     seed: u64,
     seeds: u32,
@@ -121,13 +127,20 @@ pub fn run(args: Args) -> Result<()> {
     };
     atomic::probe(&settings.out.join(RESULT))?;
     let (train, test) = images(&settings, val)?;
-    let heads = in_precision!(precision, T => transfer::<T>(&settings, &checkpoint, &kinds, [&train, &test], &attacks, seeds))?;
+    if val.is_some() && checkpoint.meta.data.starts_with(&train.name) {
+        note(format!("the encoder was trained on {}, which may include the images that are held out", checkpoint.meta.data));
+    }
+    let device = settings.device()?;
+    let heads =
+        in_precision!(precision, T => transfer::<T>(&settings, &device, &checkpoint, &kinds, [&train, &test], &attacks, seeds))?;
     let report = Report {
         schema: 1,
+        kind: "heads",
         checkpoint: path,
-        trained_on: checkpoint.meta.data,
-        data: test.name,
-        train_images: train.len(),
+        trained: Trained::of(&checkpoint)?,
+        train: train.identity(),
+        test: test.identity(),
+        machine: Machine::of(&device),
         precision: precision.name(),
         seed: settings.seed,
         seeds,
@@ -148,6 +161,7 @@ fn images(settings: &Settings, held_out: Option<Validation>) -> Result<(Dataset,
 
 fn transfer<T: Element>(
     settings: &Settings,
+    device: &Device,
     encoder: &Checkpoint,
     kinds: &[HeadKind],
     [train, test]: [&Dataset; 2],
@@ -155,8 +169,8 @@ fn transfer<T: Element>(
     seeds: u32,
 ) -> Result<Vec<Row>> {
     interrupt::install()?;
-    let (device, recipe) = (settings.device()?, &settings.recipe);
-    let transfer = Transfer { device: &device, recipe, encoder, train, test, attacks, seed: settings.seed, seeds };
+    let recipe = &settings.recipe;
+    let transfer = Transfer { device, recipe, encoder, train, test, attacks, seed: settings.seed, seeds };
     let file = |kind: HeadKind| settings.out.join(format!("{}.safetensors", kind.name()));
     let mut there = Vec::new();
     for &kind in kinds {
@@ -170,7 +184,7 @@ fn transfer<T: Element>(
         let recipe = in_batches(recipe, batch)?;
         rehearsal::transfer::<T>(&Transfer { recipe: &recipe, ..transfer }, &missing)
     };
-    settings.make_room(&device, &Job { batch_size: recipe.linear_eval.batch_size, adjustable: true, needs: &needs })?;
+    settings.make_room(device, &Job { batch_size: recipe.linear_eval.batch_size, adjustable: true, needs: &needs })?;
     let go_on = || match interrupt::requested() {
         true => Err(Error::Interrupted(format!(
             "stopped; heads that are fitted stay in {}, and the same command goes on with them",
@@ -227,11 +241,11 @@ impl Report {
         let seeds = if self.seeds == 1 { String::new() } else { format!(", attacks with {} seeds from there on", self.seeds) };
         print(format!(
             "{table}{n} images of {}, with 95 % intervals; heads fitted on {} more, seed {}{seeds}\nencoder {}, trained on {}",
-            self.data,
-            self.train_images,
+            self.test.name,
+            self.train.images,
             self.seed,
             self.checkpoint.display(),
-            self.trained_on
+            self.trained.data
         ))
     }
 }

@@ -19,6 +19,7 @@ pub mod validation;
 
 pub use source::Source;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -82,6 +83,17 @@ pub struct Dataset {
     pub classes: Vec<String>,
 }
 
+/// What tells a data set from others, for reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Name of the data set.
+    pub name: String,
+    /// How many images.
+    pub images: usize,
+    /// [`Dataset::sha256`].
+    pub sha256: String,
+}
+
 impl Dataset {
     /// Number of images.
     pub fn len(&self) -> usize {
@@ -105,6 +117,11 @@ impl Dataset {
     pub fn sha256(&self) -> String {
         let sum = Sha256::new().chain_update(&self.images).chain_update(&self.labels).finalize();
         sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What a report says of these images.
+    pub fn identity(&self) -> Identity {
+        Identity { name: self.name.clone(), images: self.len(), sha256: self.sha256() }
     }
 
     /// The first `limit` images, or all where there are fewer (as `Iterator::take`).

@@ -18,6 +18,9 @@ use std::path::Path;
 /// Where a head's file says whether it is robust.
 const ROBUST: &str = "run/robust";
 
+/// Where it says which images it was fitted on.
+const IMAGES: &str = "run/images";
+
 /// What a head is fitted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -83,6 +86,7 @@ impl HeadJob<'_> {
         let mut kept = Checkpoint::new(self.meta::<T>()?);
         kept.put_i64(ENCODER, &[1], &[self.encoder.digest()])?;
         kept.put_i64(ROBUST, &[1], &[(self.kind == HeadKind::Robust).into()])?;
+        kept.put_i64(IMAGES, &[1], &[self.images()])?;
         saved::save_head(&mut kept, &head)?;
         Ok((kept, fit))
     }
@@ -128,6 +132,12 @@ impl HeadJob<'_> {
         Ok((head, fit))
     }
 
+    /// The beginning of the images' checksum: data sets of one name and size may differ.
+    fn images(&self) -> i64 {
+        let sum = self.data.sha256();
+        sum.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default().cast_signed()
+    }
+
     fn meta<T: Element>(&self) -> Result<Meta> {
         Ok(Meta {
             precision: self.device.precision::<T>().to_owned(),
@@ -148,6 +158,9 @@ impl HeadJob<'_> {
         }
         if number(ROBUST) != Some((self.kind == HeadKind::Robust).into()) {
             differences.push(format!("it is not known to be {}", self.kind.name()));
+        }
+        if number(IMAGES) != Some(self.images()) {
+            differences.push("it was fitted on other images".to_owned());
         }
         let texts = [
             ("data", &found.data, &expected.data),

@@ -79,9 +79,8 @@ impl Form {
 fn prepared<T: Element>(form: &Form) -> Result<Prepared> {
     let Form { device, recipe, unfused_step, .. } = form;
     let batch = recipe.train.batch_size as usize;
-    let (hidden, projection) = (recipe.projection_hidden() as usize, recipe.network.projection as usize);
     // Nothing goes through the network itself.
-    let network = Network::<T>::new(device, &recipe.topology(), hidden, projection, 1, recipe.train.seed)?;
+    let network = Network::<T>::with(device, &recipe.topology(), recipe.projection(), 1, recipe.train.seed)?;
     let model = Attacked::new(device, recipe, &network)?;
     let clock = Tensor::zeros(device, [2])?;
     let Ingredients { attack_loss, mut attack, .. } = Ingredients::<T::Real>::new(device, recipe, &clock)?;

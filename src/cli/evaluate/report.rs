@@ -44,7 +44,7 @@ pub(super) struct Report {
 
 /// Where a checkpoint is from.
 #[derive(Serialize)]
-pub(super) struct Trained {
+pub(in crate::cli) struct Trained {
     /// The recipe's name.
     pub recipe: String,
     pub method: Method,

@@ -2,7 +2,7 @@
 
 use super::cell::Found;
 use super::grid::{Cell, Grid};
-use crate::data::Dataset;
+use crate::data::{Dataset, Identity};
 use crate::recipe::Recipe;
 use crate::recipe::accuracies::Accuracies;
 use crate::recipe::evaluate::Right;
@@ -25,15 +25,8 @@ const SCHEMA: u32 = 1;
 /// What the cells of a folder are trained and measured on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Data {
-    train: Images,
-    test: Images,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Images {
-    name: String,
-    images: usize,
-    sha256: String,
+    train: Identity,
+    test: Identity,
 }
 
 /// What a document says besides how far its cells are.
@@ -119,12 +112,11 @@ pub(super) struct Row<'a> {
 impl Data {
     /// Of the images that are trained on, and those that are measured on.
     pub fn of(train: &Dataset, test: &Dataset) -> Self {
-        let images = |data: &Dataset| Images { name: data.name.clone(), images: data.len(), sha256: data.sha256() };
-        Self { train: images(train), test: images(test) }
+        Self { train: train.identity(), test: test.identity() }
     }
 }
 
-/// `textures, 64 + 64 images`, with the beginning of either checksum.
+/// `textures, 64 and 64 images`, with the beginning of either checksum.
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let sums = [&self.train, &self.test].map(|part| part.sha256.get(..8).unwrap_or_default());
