@@ -257,3 +257,14 @@ fn views_are_drawn_anew_for_the_attack_alone() {
     let mut other = SmoothedObjective::new(model.classifier(), &crops, &buffers, 1);
     assert_ne!(first, model.judged(&mut other, &model.images), "another batch has other views");
 }
+
+/// The better of two adversaries is chosen by the loss that is increased: where views change nothing, by that of the image.
+#[test]
+fn adversaries_are_judged_by_the_loss_that_is_increased() {
+    let model = model();
+    let buffers = SmoothedBuffers::new(&model.device, BATCH, model.head.classes()).unwrap();
+    let identity = smoothing(2, 0.0, 1.0);
+    let margin = || model.classifier().increasing(ClassifierLoss::Margin, &model.images).unwrap();
+    let mut smoothed = SmoothedObjective::new(margin(), &identity, &buffers, 0);
+    assert_eq!(model.judged(&mut smoothed, &model.images), model.judged(&mut margin(), &model.images));
+}

@@ -107,7 +107,7 @@ fn unusable_checkpoints_are_explained() {
     let head = checkpoint(folder.path(), Kind::LinearHead, "{}");
     refused(&["linear-eval", "--checkpoint", &head], 1, "give an encoder from `rocl pretrain` here");
     let newer = checkpoint(folder.path(), Kind::Pretrain, "{\"schema\": 2}");
-    refused(&["linear-eval", "--checkpoint", &newer], 2, "the checkpoint's recipe: schema 2 is newer");
+    refused(&["linear-eval", "--checkpoint", &newer], 1, "file.safetensors: the checkpoint's recipe: schema 2 is newer");
     let encoder = checkpoint(folder.path(), Kind::Pretrain, "not json");
     refused(&["evaluate", "--checkpoint", &encoder, "--head", &encoder], 1, "give a head from `rocl linear-eval` here");
 }

@@ -122,7 +122,8 @@ fn models_are_compared_and_attack_each_other() {
         }
     }
     let text = succeeds(&evaluate(&first, &across));
-    assert!(text.contains("made against B") && text.contains("on A"), "{text}");
+    assert!(text.contains("made against model 2") && text.contains("on model 1"), "{text}");
+    assert!(text.contains(&format!("model 2 is {}", second[0])), "{text}");
     refused(&evaluate(&first, &["--transfer-from", "somewhere"]), 2, "give an encoder and its head as ENCODER:HEAD");
     refused(&evaluate(&first, &["--adversaries", &first[0]]), 1, "holds no adversaries");
 }
@@ -161,6 +162,19 @@ fn smoothed_classifiers_are_attacked_plainly_and_through_the_expectation() {
     let clean = accuracy(&still["clean"]);
     assert_eq!([0, 1].map(|attack| accuracy(&still["attacks"][attack])), [clean; 2]);
     assert!(succeeds(&evaluate(&model, &smooth)).contains("through the expectation"));
+    // Other seeds draw other views, of images without an attack too.
+    let seeds = json(&evaluate(&model, &["--attack", "pgd:linf:2/255:2:eot:restarts=2", "--smooth", "1", "--seeds", "3"]));
+    let by_seed = seeds["clean"]["by_seed"].as_array().unwrap();
+    assert_eq!(by_seed.len(), 3);
+    let mean = by_seed.iter().map(|accuracy| accuracy.as_f64().unwrap()).sum::<f64>() / 3.0;
+    assert!((accuracy(&seeds["clean"]) - mean).abs() < 1e-9, "{seeds}");
+    // Smoothed and plain results are not held against each other.
+    let out = folder.path().join("smoothed");
+    let out = out.to_str().unwrap();
+    succeeds(&evaluate(&model, &["--smooth", "2", "--out", out]));
+    let other = format!("{out}/per_image.json");
+    refused(&evaluate(&model, &["--against", &other]), 2, "was measured with --smooth 2; measure both models alike");
+    refused(&evaluate(&model, &["--save-adversaries", &other]), 2, "per_image.json is there already; choose another file");
     refused(&evaluate(&model, &attacks), 2, "goes through random views, but there are none; add --smooth N");
     refused(&evaluate(&model, &["--smooth", "0"]), 2, "--smooth is 0, but must be at least 1");
 }

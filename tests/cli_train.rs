@@ -4,7 +4,7 @@ mod common;
 #[path = "common/jobs.rs"]
 mod jobs;
 
-use jobs::{TOY, json, number, path, pretrain, succeeds};
+use jobs::{TOY, json, number, path, pretrain, refused, succeeds};
 use tempfile::TempDir;
 
 /// A supervised recipe for toys, beside the one for pretraining.
@@ -58,6 +58,10 @@ fn an_encoder_is_fine_tuned_and_its_head_made_robust() {
         let checkpoint = path(std::path::Path::new(&tuned), "checkpoint.safetensors");
         json(&["evaluate", "--checkpoint", &checkpoint, "--limit", "32", "--device", "cpu", "--quiet"]);
     }
+    // What was tuned without its projector cannot be contrasted on.
+    let without = path(folder.path(), "ce/checkpoint.safetensors");
+    let again = ["finetune", "--checkpoint", &without, "--recipe", &recipe, "--method", "at-ss", "--out", "again", "--quiet"];
+    refused(&[&again[..], &TOY[..]].concat(), 2, "has no projector, which at-ss contrasts through; give an encoder of");
     for (command, more) in [("linear-eval", &["--robust"][..]), ("alf", &[]), ("slf", &[])] {
         let out = path(folder.path(), command);
         let arguments = [command, "--checkpoint", &encoder, "--recipe", &recipe, "--epochs", "1", "--out", &out, "--quiet"];

@@ -138,11 +138,23 @@ fn heads_that_are_there_are_used_again_or_refused() {
 #[test]
 fn what_is_held_out_is_measured_on() {
     let folder = TempDir::new().unwrap();
-    let [_, checkpoint, data] = fixtures(folder.path());
+    let [recipe, checkpoint, data] = fixtures(folder.path());
     let report = json(&transfer(&checkpoint, &data, &["--val", "0.25", "--only", "plain"]));
     let row = &report["heads"][0];
     assert_eq!((number(&report["train"], "images"), number(row, "n")), (48.0, 16.0));
     assert_eq!(report["test"]["name"], "other.npz, held out of 64 for training");
+    // An encoder that has seen them is said to have, and no other.
+    let apart = path(folder.path(), "apart");
+    succeeds(&pretrain(&recipe, &apart, &["--val", "16"]));
+    let apart = path(Path::new(&apart), "checkpoint.safetensors");
+    for (encoder, data, seen) in [(&checkpoint, "textures", true), (&apart, "textures", false), (&checkpoint, &*data, false)] {
+        let out = path(folder.path(), &format!("heads-{seen}-{}", data.len()));
+        let job = rocl(&transfer(encoder, data, &["--val", "16", "--only", "plain", "--out", &out]));
+        assert_eq!(job.code, Some(0), "{}", job.stderr);
+        let noted =
+            job.stderr.contains("the encoder was trained on textures, 64 images, which may include the images that are held out");
+        assert_eq!(noted, seen, "{encoder} on {data}: {}", job.stderr);
+    }
 }
 
 /// To a hundred classes, of an encoder that was trained as a classifier of ten; and to STL-10, whose images are scaled.

@@ -85,7 +85,7 @@ fn sixteen_bits_of_a_narrow_network_are_referred_to_fp32() {
         let expected = format!("in 16 bits are for a width from {width} on, and this network's is 2: verify it in fp32");
         assert!(code == 1 && stderr.contains(&expected), "{name}: {stderr}");
         let (code, _, stderr) = verify(&path, &[]);
-        assert!(code == 1 && stderr.ends_with("; the table says which\n"), "{name}: {stderr}");
+        assert!(code == 1 && stderr.ends_with("; the report says which\n"), "{name}: {stderr}");
     }
 }
 

@@ -94,6 +94,16 @@ fn jobs_take_the_memory_that_they_announce() {
     takes_what_was_announced(&rocl(&[&["linear-eval", "--epochs", "1"], &shared[..]].concat()), idle);
     takes_what_was_announced(&rocl(&[&["evaluate", "--steps", "1", "--head", &head], &shared[..]].concat()), idle);
 
+    // Adversaries that are kept outweigh a narrow network.
+    let narrow = path(folder.path(), "narrow");
+    rocl(&pretrain(&narrow, &["--width", "2", "--batch-size", "8", "--limit", "8"]));
+    let of = |name: &str| path(Path::new(&narrow), name);
+    let [checkpoint_2, head_2, kept] = ["checkpoint.safetensors", "head.safetensors", "kept.safetensors"].map(of);
+    let narrow = ["--checkpoint", &checkpoint_2, "--device", "cpu", "--threads", "2"];
+    rocl(&[&["linear-eval", "--epochs", "1", "--limit", "64"], &narrow[..]].concat());
+    let keep = ["evaluate", "--steps", "1", "--head", &head_2, "--limit", "4000", "--save-adversaries", &kept];
+    takes_what_was_announced(&rocl(&[&keep, &narrow[..]].concat()), idle);
+
     let recipe = short_attack(folder.path());
     let out = |name| ["--recipe", recipe.as_str(), "--out", name];
     let [classifier, tuned, robust] = ["classifier", "tuned", "robust"].map(|name| path(folder.path(), name));
@@ -151,7 +161,7 @@ fn a_job_above_the_limit_is_refused_with_the_batch_that_fits() {
 
     // A run that is gone on with has its batch size.
     let message = refused(&[&sized(&batch, "2MiB")[..], &["--resume"]].concat(), 2);
-    assert!(message.ends_with("; its batch size is given, so free some memory or allow more\n"), "{message}");
+    assert!(message.ends_with("; a resumed run keeps its batch size; free some memory, or raise --max-memory\n"), "{message}");
 
     // Encoder and head alike.
     let [checkpoint, head] = ["checkpoint", "head"].map(|name| path(Path::new(&out), &format!("{name}.safetensors")));

@@ -104,21 +104,27 @@ fn ahead(what: &str, better: f64, worse: f64) {
 fn contrast_makes_features() {
     for device in &devices::in_type_for_long::<f32>() {
         let data = train(TRAIN);
-        let learnt = |method, loss| {
+        let begun = |method, loss| {
             let mut recipe = toy(method);
             recipe.attack.loss = loss;
             let pretraining = Pretraining::<f32>::new(device, &recipe, &data).unwrap();
-            let before = probed(device, &recipe, &pretraining);
-            run(&pretraining);
-            let after = probed(device, &recipe, &pretraining);
-            println!("{method:?}, {loss:?}: from {before:?} to {after:?}");
-            ahead(&format!("{method:?}, {loss:?}, against untrained"), after.clean, before.clean);
-            (before, after)
+            (recipe, pretraining)
         };
-        let (_, simclr) = learnt(Method::Simclr, AttackLoss::Similarity);
+        // All of them begin with the same network.
+        let (recipe, pretraining) = begun(Method::Rocl, AttackLoss::Similarity);
+        let untrained = probed(device, &recipe, &pretraining);
+        let learnt = |method, loss| {
+            let (recipe, pretraining) = begun(method, loss);
+            run(&pretraining);
+            let found = probed(device, &recipe, &pretraining);
+            println!("{method:?}, {loss:?}: from {untrained:?} to {found:?}");
+            ahead(&format!("{method:?}, {loss:?}, against untrained"), found.clean, untrained.clean);
+            found
+        };
+        let simclr = learnt(Method::Simclr, AttackLoss::Similarity);
         learnt(Method::Scl, AttackLoss::Similarity);
         for loss in [AttackLoss::Similarity, AttackLoss::Mse, AttackLoss::L1, AttackLoss::Cosine] {
-            let (untrained, rocl) = learnt(Method::Rocl, loss);
+            let rocl = learnt(Method::Rocl, loss);
             ahead(&format!("{loss:?}, attacked, against untrained"), rocl.pgd, untrained.pgd);
             ahead(&format!("{loss:?}, attacked, against SimCLR"), rocl.pgd, simclr.pgd);
         }

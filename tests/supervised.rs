@@ -1,4 +1,4 @@
-//! Training with labels as a whole: what is learnt, resumption, fine-tuning, robust heads.
+//! Training with labels: resumption, the beginning of fine-tuning; and what the losses of an attack do. What is learnt is in `tests/methods.rs`.
 
 mod common;
 
@@ -7,15 +7,9 @@ use half::f16;
 use rocl::data::{Dataset, Split, textures};
 use rocl::element::Element;
 use rocl::recipe::Recipe;
-use rocl::recipe::evaluate::evaluate;
-use rocl::recipe::linear_eval::fit_head;
 use rocl::recipe::pretrain::Pretraining;
-use rocl::recipe::robust_linear_eval::fit_robust_head;
-use rocl::recipe::settings::{AttackLoss, BatchNormMode, Method, Number, Optimizer};
-use rocl::recipe::supervised::Supervised;
-use rocl::recipe::trained::Encoder;
+use rocl::recipe::settings::{AttackLoss, BatchNormMode, Method};
 use rocl::recipe::training::{CHECKPOINT, RunOptions, Training};
-use rocl::recipe::training_run::TrainingRun;
 use rocl::run::checkpoint::{Checkpoint, Kind};
 use rocl::{Device, Tensor};
 use std::path::Path;
@@ -86,87 +80,6 @@ fn resumes<T: Element<Real = f32>>(device: &Device, recipe: Recipe) {
     );
 }
 
-/// A network that can learn in seconds.
-fn learnable(method: Method) -> Recipe {
-    let mut recipe = toy(method);
-    recipe.network.width = 4;
-    recipe.train.batch_size = 16;
-    recipe.train.epochs = 1;
-    recipe.optimizer = Optimizer::Sgd { learning_rate: 0.05, momentum: 0.9, weight_decay: 5e-4 };
-    recipe.supervised.epsilon = Number::Fraction(4, 255);
-    recipe.supervised.step_size = Number::Fraction(2, 255);
-    recipe.supervised.steps = 3;
-    recipe.evaluate.epsilon = Number::Fraction(4, 255);
-    recipe.evaluate.step_size = Number::Fraction(1, 255);
-    recipe.evaluate.steps = 5;
-    recipe.evaluate.batch_size = 64;
-    recipe.linear_eval.batch_size = 64;
-    recipe.linear_eval.epochs = 15;
-    recipe.linear_eval.milestones = vec![10];
-    recipe
-}
-
-const STEPS: usize = 120;
-const TEST: usize = 128;
-
-/// Percent of test images that a classifier has right, and under attack.
-fn accuracies(device: &Device, recipe: &Recipe, run: &Supervised<f32>) -> [f64; 2] {
-    let test = textures::render(textures::SEED, Split::Test, TEST);
-    let encoder = Encoder::new(device, recipe, run.network()).unwrap();
-    let head = encoder.new_head(test.classes.len(), 64, 0).unwrap();
-    let own = run.network().head().parameters();
-    for name in ["linear.weight", "linear.bias"] {
-        head.parameters().get(name).unwrap().value.copy_from(&own.get(name).unwrap().value).unwrap();
-    }
-    let found = evaluate(device, &recipe.evaluate, encoder.inference(), &head, &test, 0, |_| Ok(())).unwrap();
-    [found.clean, found.pgd]
-}
-
-/// After 120 steps each method classifies images that it has not seen better than it began, as they are and, but for plain cross-entropy, attacked. Of 128
-/// images in ten classes, chance has 10 % right, with a standard deviation of 2.7.
-#[test]
-fn methods_learn_what_they_are_for() {
-    for device in &devices::in_type_for_long::<f32>() {
-        for method in CLASSIFIERS {
-            let recipe = learnable(method);
-            let run = Supervised::<f32>::new(device, &recipe, &data(16 * STEPS)).unwrap();
-            let before = accuracies(device, &recipe, &run);
-            run.begin_epoch(0, 0).unwrap();
-            (0..STEPS).for_each(|_| run.step().unwrap());
-            let after = accuracies(device, &recipe, &run);
-            let means = run.means(STEPS).unwrap();
-            println!("{method:?}: clean and attacked from {before:?} to {after:?}; {means:?}");
-            assert!(after[0] > before[0] + 10.0, "{method:?}: clean from {before:?} to {after:?}");
-            if method.is_adversarial() {
-                assert!(after[1] > before[1] + 5.0, "{method:?}: attacked from {before:?} to {after:?}");
-            }
-        }
-    }
-}
-
-/// Supervised contrast, and RoCL by each of its attack losses: the main loss falls.
-#[test]
-fn contrastive_losses_fall() {
-    for device in &devices::in_type_for_long::<f32>() {
-        let distances = [AttackLoss::Mse, AttackLoss::L1, AttackLoss::Cosine].map(|loss| (Method::Rocl, loss));
-        for (method, loss) in [(Method::Scl, AttackLoss::Similarity)].into_iter().chain(distances) {
-            let mut recipe = Recipe::load("demo@1").unwrap();
-            recipe.network = learnable(method).network;
-            recipe.train = learnable(method).train;
-            (recipe.attack.loss, recipe.attack.steps) = (loss, 2);
-            let run = Pretraining::<f32>::new(device, &recipe, &data(16 * STEPS)).unwrap();
-            run.begin_epoch(0, 0).unwrap();
-            (0..STEPS).for_each(|_| run.step().unwrap());
-            let noted = run.noted(STEPS).unwrap().to_vec().unwrap();
-            let mean = |steps: std::ops::Range<usize>| steps.map(|step| f64::from(noted[3 * step])).sum::<f64>() / 24.0;
-            let (first, last) = (mean(0..24), mean(STEPS - 24..STEPS));
-            // Means of 24 steps scatter by less than a hundredth.
-            println!("{method:?} {loss:?}: the loss went from {first} to {last}");
-            assert!(last < first - 0.04, "{method:?} {loss:?}: the loss went from {first} to {last}");
-        }
-    }
-}
-
 /// An attack on a distance drives the adversary away by that distance.
 #[test]
 fn each_attack_loss_raises_its_distance() {
@@ -227,36 +140,5 @@ fn fine_tuning_begins_where_pretraining_ended() {
         wider.network.width = 4;
         let message = Training::<f32, _>::supervised(device, &wider, &data, Some(&encoder)).err().unwrap().to_string();
         assert!(message.contains("of another network (resnet18, width 2)"), "{message}");
-    }
-}
-
-/// The head of robust linear evaluation withstands more than that of plain linear evaluation on the same encoder.
-#[test]
-fn a_robust_head_withstands_more() {
-    for device in &devices::in_type_for_long::<f32>() {
-        let recipe = learnable(Method::At);
-        let (train, test) = (data(16 * STEPS), textures::render(textures::SEED, Split::Test, TEST));
-        let run = Supervised::<f32>::new(device, &recipe, &train).unwrap();
-        run.begin_epoch(0, 0).unwrap();
-        (0..STEPS).for_each(|_| run.step().unwrap());
-        let encoder = Encoder::new(device, &recipe, run.network()).unwrap();
-        let fitted_on = data(256);
-        let head = || encoder.new_head(10, 64, 0).unwrap();
-        let attacked =
-            |head: &_| evaluate(device, &recipe.evaluate, encoder.inference(), head, &test, 0, |_| Ok(())).unwrap().pgd;
-        let untrained = attacked(&head());
-        let (robust, mut losses) = (head(), Vec::new());
-        fit_robust_head(device, &recipe, &encoder, &fitted_on, &robust, 0, |_, loss| {
-            losses.push(loss);
-            Ok(())
-        })
-        .unwrap();
-        let plain = head();
-        let features = encoder.features(&fitted_on, |_| Ok(())).unwrap();
-        fit_head(device, &recipe.linear_eval, &features, &fitted_on.labels, &plain, 0, |_, _| Ok(())).unwrap();
-        let (robust, plain) = (attacked(&robust), attacked(&plain));
-        println!("untrained {untrained}, plain {plain}, robust {robust}; losses {losses:?}");
-        assert!(losses.last() < losses.first(), "{losses:?}");
-        assert!(robust > untrained + 5.0, "from {untrained} to {robust}");
     }
 }

@@ -198,3 +198,73 @@ fn signals_leave_a_checkpoint() {
     assert_eq!(code, Some(130), "{stderr}");
     assert!(stderr.contains("a demonstration starts anew: delete new first"), "{stderr}");
 }
+
+/// Fits and evaluations have nothing to save: they end with a sentence, and leave no file.
+#[test]
+#[cfg(target_os = "linux")]
+fn signals_end_what_cannot_be_gone_on_with() {
+    let folder = folder();
+    let fit = "linear-eval --checkpoint run/checkpoint.safetensors --robust --epochs 100000 --out new --device cpu --threads 1 --limit 8";
+    let evaluate = "evaluate --checkpoint run/checkpoint.safetensors --head run/head.safetensors --attack pgd:linf:8/255:100 --seeds 1000 \
+                    --out new --device cpu --threads 1 --limit 8";
+    for job in [fit, evaluate] {
+        anew(folder.path());
+        fs::create_dir(folder.path().join("new")).unwrap();
+        // The time a start takes is not known; the signal comes when the handler is there, which the system tells.
+        let mut command = Command::new(common::program());
+        command.args(job.split_whitespace()).current_dir(folder.path());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !catches(child.id(), libc::SIGTERM) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
+        assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGTERM) }, 0);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{job}: {stderr}");
+        assert!(
+            stderr.contains("error: stopped; what was being computed is not kept, so run the command again"),
+            "{job}: {stderr}"
+        );
+        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 0, "{job}: nothing is left");
+    }
+}
+
+/// Whether a process has a handler for a signal.
+#[cfg(target_os = "linux")]
+fn catches(process: u32, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the job is over before it was asked to end");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (signal - 1)) != 0
+}
+
+/// As `nohup` starts it: what the process was told to ignore does not end it.
+#[test]
+#[cfg(target_os = "linux")]
+fn signals_that_were_ignored_stay_ignored() {
+    let folder = folder();
+    anew(folder.path());
+    let job = PRETRAIN.replace("--epochs 1", "--epochs 100000");
+    let script = format!("trap '' HUP; exec '{}' {job} --quiet", common::program().display());
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null()).stderr(Stdio::piped());
+    let child = shell.spawn().unwrap();
+    let log = folder.path().join("new/metrics.jsonl");
+    let wait_for = |epochs: usize| {
+        while lines(&log) <= epochs {
+            assert!(Path::new(&format!("/proc/{}", child.id())).exists());
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    };
+    // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
+    let send = |signal| assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) }, 0);
+    wait_for(1);
+    send(libc::SIGHUP);
+    let before = lines(&log);
+    wait_for(before + 1);
+    send(libc::SIGTERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("stopping").count(), 1, "of the second signal alone: {said}");
+}

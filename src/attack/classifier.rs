@@ -131,6 +131,11 @@ impl<'a, T: Element> ClassifierObjective<'a, T> {
         self.valid
     }
 
+    /// Each image's loss that is increased.
+    pub(super) fn increased(&self, logits: &Tensor<T::Real>, outcome: &Outcome<T::Real>) -> Result<()> {
+        self.evaluate(self.increased, logits, None, outcome)
+    }
+
     fn evaluate(
         &self,
         increased: ClassifierLoss,

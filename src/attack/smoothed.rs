@@ -23,6 +23,8 @@ pub struct Smoothing {
 /// Separates the views that count from those that an attack guesses at.
 const PREDICTION: &[u8; 8] = b"smoothed";
 const ATTACK: &[u8; 8] = b"eot\0\0\0\0\0";
+/// And from those by which the better of two adversaries is chosen.
+const JUDGEMENT: &[u8; 8] = b"eot best";
 
 impl Smoothing {
     /// The records of `n` images, row after row.
@@ -57,8 +59,8 @@ impl<R: Real> SmoothedBuffers<R> {
     }
 }
 
-/// The expected loss of a classifier over random views of an image. Every gradient is taken over views of its own, and none of these are
-/// those that count in the end.
+/// The expected loss of a classifier over random views of an image. Every gradient is taken over views of its own, and neither these nor those that judge
+/// adversaries are the ones that count in the end.
 pub struct SmoothedObjective<'a, T: Element> {
     classifier: ClassifierObjective<'a, T>,
     smoothing: &'a Smoothing,
@@ -82,7 +84,7 @@ impl<'a, T: Element> SmoothedObjective<'a, T> {
     /// For each image of `x`, `[n, 32, 32, 3]`, whether the class of its mean scores is right.
     pub fn correct(&self, x: &Tensor<T::Real>) -> Result<Vec<bool>> {
         let outcome = self.buffers.outcome.rows(x.rows_len())?;
-        self.classify(x, &outcome)?;
+        self.classify(PREDICTION, x, &outcome, |_| Ok(()))?;
         outcome.right(self.classifier.valid())
     }
 
@@ -95,14 +97,21 @@ impl<'a, T: Element> SmoothedObjective<'a, T> {
         Ok((records, views))
     }
 
-    /// By the cross-entropy of the mean scores.
-    fn classify(&self, x: &Tensor<T::Real>, outcome: &Outcome<T::Real>) -> Result<()> {
+    /// Whether mean scores are right over views drawn for `purpose`, and their cross-entropy. `each` is given the scores of a view.
+    fn classify(
+        &self,
+        purpose: &[u8; 8],
+        x: &Tensor<T::Real>,
+        outcome: &Outcome<T::Real>,
+        mut each: impl FnMut(&Tensor<T::Real>) -> Result<()>,
+    ) -> Result<()> {
         let mean = self.buffers.mean.rows(0..x.rows_len())?;
         let mut sums = vec![0.0; mean.len()];
         for view in 0..self.smoothing.views {
-            let (_, views) = self.transform(PREDICTION, 0, view, x)?;
-            let logits = self.classifier.logits(&views)?.to_vec()?;
-            sums.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit.to_f64());
+            let (_, views) = self.transform(purpose, 0, view, x)?;
+            let logits = self.classifier.logits(&views)?;
+            sums.iter_mut().zip(logits.to_vec()?).for_each(|(sum, logit)| *sum += logit.to_f64());
+            each(&logits)?;
         }
         let views = f64::from(self.smoothing.views);
         mean.write(&sums.into_iter().map(|sum| T::Real::from_f64(sum / views)).collect::<Vec<_>>())?;
@@ -132,7 +141,31 @@ impl<T: Element> Objective<T::Real> for SmoothedObjective<'_, T> {
 }
 
 impl<T: Element> Judge<T::Real> for SmoothedObjective<'_, T> {
+    /// By the mean of the increased loss, over views that are the same for all candidates.
     fn judge(&mut self, x: &Tensor<T::Real>, outcome: &Outcome<T::Real>) -> Result<()> {
-        self.classify(x, outcome)
+        let n = x.rows_len();
+        let of_view = self.buffers.outcome.rows(n)?;
+        let mut losses = vec![0.0; n];
+        self.classify(JUDGEMENT, x, outcome, |logits| {
+            self.classifier.increased(logits, &of_view)?;
+            losses.iter_mut().zip(of_view.loss.to_vec()?).for_each(|(sum, loss)| *sum += loss.to_f64());
+            Ok(())
+        })?;
+        let views = f64::from(self.smoothing.views);
+        outcome.loss.write(&losses.into_iter().map(|sum| T::Real::from_f64(sum / views)).collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Neither an attack nor what chooses between adversaries sees the views that count.
+    #[test]
+    fn each_purpose_has_views_of_its_own() {
+        let smoothing = Smoothing { views: 1, settings: AugmentationSettings::default(), seed: 7 };
+        let [counted, guessed, judged] = [PREDICTION, ATTACK, JUDGEMENT].map(|purpose| smoothing.draw(purpose, [0, 0, 0], 8));
+        assert!(counted != guessed && counted != judged && guessed != judged);
+        assert_eq!(counted, smoothing.draw(PREDICTION, [0, 0, 0], 8));
     }
 }

@@ -10,6 +10,7 @@ use crate::element::Element;
 use crate::recipe::pretrain::Pretraining;
 use crate::{Device, Error, Result};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Calls that are alike: same kernel, type, shape, traffic.
 pub struct Kind {
@@ -52,17 +53,29 @@ pub fn alike(calls: Vec<Call>, filter: &Filter) -> Result<Vec<Kind>> {
             None => kinds.push(Kind { call, count: 1 }),
         }
     }
-    let names: std::collections::BTreeSet<&str> = kinds.iter().map(|kind| kind.call.name).collect();
-    let names = names.into_iter().collect::<Vec<_>>().join(", ");
-    kinds.retain(|Kind { call, .. }| {
-        filter.only.as_ref().is_none_or(|name| name == call.name)
-            && filter.shape.as_ref().is_none_or(|part| call.shape.contains(part))
-    });
-    if kinds.is_empty() {
-        let wanted = [filter.only.as_deref(), filter.shape.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
-        return Err(Error::Usage(format!("no call of the step is like `{wanted}`; a step has {names}")));
+    if let Some(name) = &filter.only {
+        let names = listed(&kinds, |call| call.name);
+        kinds.retain(|kind| name == kind.call.name);
+        if kinds.is_empty() {
+            return Err(Error::Usage(format!("no call of the step has the name `{name}`; give --only one of {names}")));
+        }
+    }
+    if let Some(part) = &filter.shape {
+        let shapes = listed(&kinds, |call| call.shape.as_str());
+        kinds.retain(|kind| kind.call.shape.contains(part));
+        if kinds.is_empty() {
+            let of = filter.only.as_deref().unwrap_or("the step");
+            let message = format!("no call of {of} has a shape with `{part}`; give --shape a part of one of {shapes}");
+            return Err(Error::Usage(message));
+        }
     }
     Ok(kinds)
+}
+
+/// What these calls have, each once, for people.
+fn listed<'a>(kinds: &'a [Kind], of: impl Fn(&'a Call) -> &'a str) -> String {
+    let all: BTreeSet<&str> = kinds.iter().map(|kind| of(&kind.call)).collect();
+    all.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// A kind of call, measured.

@@ -59,9 +59,12 @@ impl Card {
     /// [`Error::Usage`] when there is none.
     pub fn named(name: &str) -> Result<Self> {
         let list = || Self::names().collect::<Vec<_>>().join(", ");
-        let unknown = || Error::Usage(format!("no card `{name}` is known; there are {}", list()));
+        let unknown = || Error::Usage(format!("there is no card `{name}`; give one of {}", list()));
         let (_, text) = CARDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).ok_or_else(unknown)?;
-        toml::from_str(text).map_err(|error| Error::Usage(format!("benches/cards/{name}.toml: {error}")))
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let what = error.message().replace('\n', "; ");
+            Error::Usage(format!("benches/cards/{name}.toml cannot be read ({what}); please report it"))
+        })
     }
 
     /// The card that a driver calls so.

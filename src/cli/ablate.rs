@@ -1,6 +1,6 @@
 //! `rocl ablate`.
 
-use super::common::{Common, Computing, Settings};
+use super::common::{Common, Computing, Settings, at_least_one};
 use super::output::{note, print, print_json};
 use super::precision::in_precision;
 use crate::bench::machine::Machine;
@@ -12,6 +12,7 @@ use crate::recipe::ablation::document::{About, DOCUMENT, Data, Document, PLOT, S
 use crate::recipe::ablation::{Cell, Grid, study};
 use crate::recipe::head::HeadKind;
 use crate::recipe::rehearsal;
+use crate::recipe::settings::NamedAttack;
 use crate::run::interrupt;
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
@@ -45,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     /// Use only the first N images of each split
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<NonZeroUsize>,
     #[command(flatten)]
     computing: Computing,
@@ -89,6 +90,7 @@ fn carry_out<T: Element>(settings: &Settings, grid: &Grid, val: Option<Validatio
         Some(validation) => validation.split(&settings.data(Split::Train)?)?,
         None => (settings.data(Split::Train)?, settings.data(Split::Test)?),
     };
+    NamedAttack::check_classes(&grid.attacks, test.classes.len())?;
     let data = Data::of(&train, &test);
     if resume {
         study::check_same(out, &data, precision)?;

@@ -1,6 +1,8 @@
 //! The flags that all subcommands share, as parsed and as resolved.
 
+use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -19,7 +21,7 @@ use crate::{Device, Error, Result};
 const MOST_THREADS: usize = 1024;
 
 /// The largest seed that a recipe can hold: numbers of TOML have a sign.
-pub const MOST_SEED: u64 = i64::MAX as u64;
+const MOST_SEED: u64 = i64::MAX as u64;
 
 /// Flags of every subcommand that runs a network, as parsed.
 #[derive(Debug, clap::Args)]
@@ -37,10 +39,10 @@ pub struct Common {
     #[command(flatten)]
     pub computing: Computing,
     /// Seed of everything random
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
     /// Images per step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub batch_size: Option<u32>,
     /// Use only the first N images of each split
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -243,8 +245,25 @@ impl Common {
     }
 }
 
-fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+/// A count that is not 0.
+pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "give a whole number, at least 1".to_owned())
+}
+
+/// A whole number; which ones can be meant is said where it is used.
+pub(super) fn whole(text: &str) -> Result<u32, String> {
+    within(text, 0..=u32::MAX)
+}
+
+/// A seed that a recipe can hold.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    within(text, 0..=MOST_SEED)
+}
+
+/// A whole number of `range`, or which ones there are: clap's own words are those of Rust's parsers.
+pub(super) fn within<N: FromStr + PartialOrd + fmt::Display>(text: &str, range: RangeInclusive<N>) -> Result<N, String> {
+    let number = text.parse::<N>().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("give a whole number from {} to {}", range.start(), range.end()))
 }
 
 /// Refuses to guess the data of an encoder that was not trained on the built-in set.
@@ -262,9 +281,10 @@ pub fn data_is_known(common: &Common, checkpoint: &Checkpoint) -> Result<()> {
 /// The recipe that a checkpoint carries.
 ///
 /// # Errors
-/// [`Error::Usage`] when it is damaged or of a newer schema.
+/// [`Error::File`] when it is damaged or of a newer schema.
 pub fn recipe_of(checkpoint: &Checkpoint) -> Result<Recipe> {
-    Recipe::from_json(&checkpoint.meta.recipe).map_err(|error| Error::Usage(format!("the checkpoint's recipe: {error}")))
+    let refuse = |error| Error::file(checkpoint.path(), format!("the checkpoint's recipe: {error}"));
+    Recipe::from_json(&checkpoint.meta.recipe).map_err(refuse)
 }
 
 /// Where to compute.

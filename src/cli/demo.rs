@@ -1,9 +1,10 @@
 //! `rocl demo`.
 
-use super::common::{Common, Settings};
+use super::common::{Common, Settings, whole};
 use super::output::{print, print_json, save_json};
 use super::precision::in_precision;
-use super::room::Job;
+use super::room::{Job, Leeway};
+use crate::bench::machine::Machine;
 use crate::data::Split;
 use crate::element::Element;
 use crate::recipe::demo::{EVALUATION_SHARE, METHODS, estimate, measure, with_method};
@@ -34,10 +35,10 @@ const STEPS: u32 = 20;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Passes over the training images, per method
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     epochs: Option<u32>,
     /// Channels of the network's first stage
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     width: Option<u32>,
     #[command(flatten)]
     common: Common,
@@ -49,6 +50,10 @@ struct Summary {
     schema: u32,
     recipe: String,
     data: String,
+    /// Of the test images' pixels, then their labels.
+    sha256: String,
+    machine: Machine,
+    precision: &'static str,
     seed: u64,
     width: u32,
     train_images: usize,
@@ -120,7 +125,7 @@ fn compare<T: Element>(settings: &Settings, start: Instant) -> Result<Summary> {
         let overrides = Overrides { batch_size: Some(batch), ..Overrides::default() };
         rehearsal::demo::<T>(&device, &recipe.clone().with(&overrides)?, &train, &test)
     };
-    settings.make_room(&device, &Job { batch_size: recipe.train.batch_size, adjustable: true, needs: &needs })?;
+    settings.make_room(&device, &Job { batch_size: recipe.train.batch_size, leeway: Leeway::Network, needs: &needs })?;
     if !settings.json {
         let seconds = estimate::<T>(&device, recipe, &train)? * (1.0 + EVALUATION_SHARE);
         print(format!(
@@ -145,6 +150,9 @@ fn compare<T: Element>(settings: &Settings, start: Instant) -> Result<Summary> {
         schema: 1,
         recipe: recipe.name.clone(),
         data: train.name.clone(),
+        sha256: test.sha256(),
+        machine: Machine::of(&device),
+        precision: settings.computing.precision().name(),
         seed: settings.seed,
         width: recipe.network.width,
         train_images: train.len(),

@@ -1,9 +1,9 @@
 //! `rocl linear-eval`.
 
-use super::common::{Common, Settings, data_is_known, recipe_of};
+use super::common::{Common, Settings, data_is_known, recipe_of, whole};
 use super::output::{counted, print, print_json};
 use super::precision::in_precision;
-use super::room::Job;
+use super::room::{Job, Leeway};
 use crate::data::validation::Validation;
 use crate::element::Element;
 use crate::recipe::head::{HeadJob, HeadKind, stage};
@@ -11,9 +11,9 @@ use crate::recipe::linear_eval::Fit;
 use crate::recipe::rehearsal;
 use crate::recipe::settings::{Overrides, Recipe};
 use crate::recipe::trained::HEAD;
-use crate::run::atomic;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::progress::Progress;
+use crate::run::{atomic, interrupt};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long)]
     robust: bool,
     /// Passes over the training images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     epochs: Option<u32>,
     /// Hold out training images: a fraction, or how many
     #[arg(long, value_name = "PART")]
@@ -93,12 +93,13 @@ fn fit<T: Element>(settings: &Settings, checkpoint: &Checkpoint, val: Option<Val
         let recipe = in_batches(recipe, batch)?;
         rehearsal::head::<T>(&HeadJob { recipe: &recipe, ..job })
     };
-    settings.make_room(&device, &Job { batch_size: recipe.linear_eval.batch_size, adjustable: true, needs: &needs })?;
+    settings.make_room(&device, &Job { batch_size: recipe.linear_eval.batch_size, leeway: Leeway::Batch, needs: &needs })?;
+    interrupt::install()?;
     let passes = kind.passes(&recipe.linear_eval);
     let mut progress = Progress::new("linear-eval", data.len() as u64 * passes, settings.quiet);
     let (head, fit) = job.run::<T>(|images, loss| {
         progress.advance(images as u64, stage(loss));
-        Ok(())
+        interrupt::check()
     })?;
     progress.finish();
     head.save(&path)?;

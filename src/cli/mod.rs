@@ -61,9 +61,14 @@ enum Command {
     Bench(bench::Args),
 }
 
+/// What can be said on the command line, for who wants to know without doing it.
+pub fn command() -> clap::Command {
+    take_negatives(Cli::command())
+}
+
 /// The command line of this process; ends it where that is help, or cannot be meant.
 pub fn parse() -> Cli {
-    let mut command = take_negatives(Cli::command());
+    let mut command = command();
     let matches = command.get_matches_mut();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }

@@ -1,6 +1,6 @@
 //! `rocl pretrain`.
 
-use super::common::{Common, Settings};
+use super::common::{Common, Settings, whole};
 use super::precision::in_precision;
 use super::training::{self, Job};
 use super::tune::Tune;
@@ -25,10 +25,10 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
     method: Option<Method>,
     /// Passes over the training images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     epochs: Option<u32>,
     /// Channels of the network's first stage
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     width: Option<u32>,
     /// Continue the run in --out from its last checkpoint
     #[arg(long, requires = "out")]
@@ -71,7 +71,7 @@ pub fn run(args: Args) -> Result<()> {
         common.computing.resume(checkpoint);
     }
     let settings = common.settle(recipe, out)?;
-    let job = Job { checkpoint: checkpoint.as_ref(), tune, val, unlabeled, trained: "encoder" };
+    let job = Job { checkpoint: checkpoint.as_ref(), tune, val, unlabeled, network_given: false, trained: "encoder" };
     in_precision!(settings.computing.precision(), T => train::<T>(&settings, job))
 }
 

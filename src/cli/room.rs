@@ -11,10 +11,21 @@ use std::str::FromStr;
 pub struct Job<'a> {
     /// What was asked for.
     pub batch_size: u32,
-    /// Whether it can be another; that of a run that is gone on with cannot.
-    pub adjustable: bool,
+    /// What of the job can be otherwise.
+    pub leeway: Leeway,
     /// What a batch size needs.
     pub needs: &'a dyn Fn(u32) -> Result<Needs>,
+}
+
+/// What of a job can be otherwise where there is no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leeway {
+    /// Batch size and network.
+    Network,
+    /// The batch size: the network is there already.
+    Batch,
+    /// Nothing, and what says so, such as `a resumed run keeps its batch size`.
+    Nothing(&'static str),
 }
 
 /// Says what `job` needs on `device`, unless `quiet`, and takes what of it is not tensors.
@@ -26,7 +37,7 @@ pub fn make(device: &Device, job: &Job, most: Option<Size>, quiet: bool) -> Resu
     if let Some(most) = most.filter(|most| most.0 < needs.bytes()) {
         return Err(Error::Usage(format!("the run needs {needs}, and --max-memory allows {most}; {}", remedy(job, most.0))));
     }
-    device.check_room(&needs, |free| remedy(job, free))?;
+    device.check_room("the run", &needs, |free| remedy(job, free))?;
     if !quiet {
         note(format!("needs {needs} on {}", device.description()));
     }
@@ -43,7 +54,7 @@ pub fn make_for_all(device: &Device, jobs: &[(String, Needs)], most: Option<Size
         if let Some(most) = most.filter(|most| most.0 < needs.bytes()) {
             return Err(Error::Usage(format!("{name} needs {needs}, and --max-memory allows {most}; {REMEDY}")));
         }
-        device.check_room(needs, |_| format!("{REMEDY}, and it is {name}"))?;
+        device.check_room(name, needs, |_| REMEDY.to_owned())?;
     }
     if let Some((name, needs)) = jobs.iter().max_by_key(|(_, needs)| needs.bytes()).filter(|_| !quiet) {
         note(format!("needs {needs} on {}, most of all for {name}", device.description()));
@@ -53,13 +64,13 @@ pub fn make_for_all(device: &Device, jobs: &[(String, Needs)], most: Option<Size
 
 /// What to do when there are only so many bytes.
 fn remedy(job: &Job, bytes: usize) -> String {
-    if !job.adjustable {
-        return "its batch size is given, so free some memory or allow more".to_owned();
-    }
-    match largest_batch(job.batch_size, bytes, job.needs) {
-        Some(batch) => format!("--batch-size {batch} would fit"),
-        None => "no --batch-size would fit, and a narrower network needs less".to_owned(),
-    }
+    let none = match job.leeway {
+        Leeway::Nothing(why) => return format!("{why}; free some memory, or raise --max-memory"),
+        Leeway::Batch => "no --batch-size would fit; use fewer images (--limit), or a machine with more memory",
+        Leeway::Network => "no --batch-size would fit, and a narrower network needs less",
+    };
+    let fits = largest_batch(job.batch_size, bytes, job.needs);
+    fits.map_or_else(|| none.to_owned(), |batch| format!("--batch-size {batch} would fit"))
 }
 
 /// An amount of memory, in bytes.

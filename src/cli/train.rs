@@ -1,6 +1,6 @@
 //! `rocl train` and `rocl finetune`: classifiers, from scratch or on a pretrained encoder.
 
-use super::common::{Common, Settings, data_is_known, recipe_of};
+use super::common::{Common, Settings, data_is_known, recipe_of, whole};
 use super::precision::in_precision;
 use super::training::{self, Job};
 use super::tune::Tune;
@@ -30,7 +30,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Channels of the network's first stage
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     width: Option<u32>,
     #[command(flatten)]
     shared: Shared,
@@ -53,7 +53,7 @@ struct Shared {
     #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
     method: Option<Method>,
     /// Passes over the training images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     epochs: Option<u32>,
     /// Continue the run in --out from its last checkpoint
     #[arg(long, requires = "out")]
@@ -108,7 +108,8 @@ fn train(shared: Shared, width: Option<u32>, encoder: Option<&Checkpoint>, defau
         common.computing.resume(checkpoint);
     }
     let settings = common.settle(recipe, out)?;
-    let job = Job { checkpoint: checkpoint.as_ref(), tune, val, unlabeled: false, trained: "classifier" };
+    let network_given = encoder.is_some();
+    let job = Job { checkpoint: checkpoint.as_ref(), tune, val, unlabeled: false, network_given, trained: "classifier" };
     in_precision!(settings.computing.precision(), T => carry_out::<T>(&settings, job, encoder))
 }
 

@@ -2,7 +2,7 @@
 
 use super::common::{Common, Settings, recipe_of};
 use super::output::{counted, note, print, print_json};
-use super::room;
+use super::room::{self, Leeway};
 use super::tune::Tune;
 use crate::data::Dataset;
 use crate::data::validation::Validation;
@@ -25,6 +25,8 @@ pub(super) struct Job<'a> {
     pub val: Option<Validation>,
     /// Whether images without labels are trained on too.
     pub unlabeled: bool,
+    /// Whether the network is that of an encoder, so that no flag changes it.
+    pub network_given: bool,
     /// What comes of it, for messages.
     pub trained: &'static str,
 }
@@ -46,7 +48,7 @@ pub(super) fn carry_out<T: Element, R: TrainingRun<T>>(
     needs: impl Fn(&Device, &Recipe, &Dataset) -> Result<Needs>,
     build: impl FnOnce(&Device, &Recipe, &Dataset) -> Result<Training<T, R>>,
 ) -> Result<()> {
-    let Job { checkpoint, tune, val, unlabeled, trained } = job;
+    let Job { checkpoint, tune, val, unlabeled, network_given, trained } = job;
     let (out, path) = (settings.out.clone(), settings.out.join(CHECKPOINT));
     let device = settings.device()?;
     let data = if unlabeled { settings.data_with_unlabeled()? } else { settings.training_data(val)? };
@@ -62,7 +64,12 @@ pub(super) fn carry_out<T: Element, R: TrainingRun<T>>(
         needs(&device, &settings.recipe.clone().with(&overrides)?, &data)
     };
     let batch_size = settings.recipe.train.batch_size;
-    settings.make_room(&device, &room::Job { batch_size, adjustable: checkpoint.is_none(), needs: &needs })?;
+    let leeway = match checkpoint {
+        Some(_) => Leeway::Nothing("a resumed run keeps its batch size"),
+        None if network_given => Leeway::Batch,
+        None => Leeway::Network,
+    };
+    settings.make_room(&device, &room::Job { batch_size, leeway, needs: &needs })?;
     let mut training = build(&device, &settings.recipe, &data)?;
     // The device has them now.
     drop(data);
@@ -103,7 +110,7 @@ fn remark(remarks: Vec<String>) {
 }
 
 fn mebibytes(bytes: usize) -> String {
-    format!("{} MiB", bytes >> 20)
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 /// The checkpoint to resume from, if any; a run that is there is never overwritten.

@@ -1,12 +1,12 @@
 //! `rocl transfer`.
 
-use super::common::{Common, Settings, data_is_known, recipe_of};
+use super::common::{Common, Settings, data_is_known, recipe_of, whole};
 use super::evaluate::report::{Trained, cells};
-use super::evaluate::{all_different, at_least_one};
+use super::evaluate::{at_least_one, may_have_seen};
 use super::linear_eval::{batches, in_batches};
 use super::output::{note, print, print_json, save_json};
 use super::precision::in_precision;
-use super::room::Job;
+use super::room::{Job, Leeway};
 use crate::bench::machine::Machine;
 use crate::data::validation::Validation;
 use crate::data::{Dataset, Identity, Split};
@@ -48,10 +48,10 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     attack: Vec<NamedAttack>,
     /// Attack with N seeds, from --seed on, and average
-    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
+    #[arg(long, value_name = "N", value_parser = whole, default_value_t = 1, hide_default_value = true)]
     seeds: u32,
     /// Passes of the fits over the training images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     epochs: Option<u32>,
     /// Hold out training images, and measure on them
     #[arg(long, value_name = "PART")]
@@ -113,7 +113,7 @@ pub fn run(args: Args) -> Result<()> {
     let precision = common.computing.precision();
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")).join("transfer"))?;
     let attacks = if attack.is_empty() { vec![NamedAttack::from(&settings.recipe.evaluate)] } else { attack };
-    all_different(&attacks)?;
+    NamedAttack::all_different(&attacks)?;
     at_least_one("--seeds", seeds)?;
     if let Some(attack) = attacks.iter().find(|attack| attack.expectation) {
         return Err(Error::Usage(format!(
@@ -127,8 +127,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     atomic::probe(&settings.out.join(RESULT))?;
     let (train, test) = images(&settings, val)?;
-    if val.is_some() && checkpoint.meta.data.starts_with(&train.name) {
-        note(format!("the encoder was trained on {}, which may include the images that are held out", checkpoint.meta.data));
+    NamedAttack::check_classes(&attacks, test.classes.len())?;
+    if val.is_some() {
+        may_have_seen(&checkpoint, &train);
     }
     let device = settings.device()?;
     let heads =
@@ -184,7 +185,7 @@ fn transfer<T: Element>(
         let recipe = in_batches(recipe, batch)?;
         rehearsal::transfer::<T>(&Transfer { recipe: &recipe, ..transfer }, &missing)
     };
-    settings.make_room(device, &Job { batch_size: recipe.linear_eval.batch_size, adjustable: true, needs: &needs })?;
+    settings.make_room(device, &Job { batch_size: recipe.linear_eval.batch_size, leeway: Leeway::Batch, needs: &needs })?;
     let go_on = || match interrupt::requested() {
         true => Err(Error::Interrupted(format!(
             "stopped; heads that are fitted stay in {}, and the same command goes on with them",

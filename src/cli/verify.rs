@@ -3,7 +3,7 @@
 use super::common::Computing;
 use super::output::{print, print_json};
 use super::precision::{Precision, in_precision};
-use super::room::Job;
+use super::room::{Job, Leeway};
 use crate::recipe::verify::{Coverage, Recording, Row, Subject, Tolerances, absent, verify};
 use crate::report::table::Table;
 use crate::{Device, Error, Result};
@@ -56,7 +56,7 @@ pub fn run(args: Args) -> Result<()> {
     let (rows, least_width) = in_precision!(args.computing.precision(), T => {
         let verify = |device: &Device| verify::<T>(device, &recording, &Subject::default(), &Tolerances::of::<T>(architecture));
         let needs = |_| device.needs(|dry| verify(dry).map(drop));
-        let job = Job { batch_size, adjustable: false, needs: &needs };
+        let job = Job { batch_size, leeway: Leeway::Nothing("a recording states its batch size"), needs: &needs };
         // Quietly: the table is what this is about, and recordings are small.
         args.computing.make_room(&device, &job, true)?;
         (verify(&device)?, Tolerances::least_width::<T>(architecture))
@@ -86,7 +86,7 @@ pub fn run(args: Args) -> Result<()> {
     message += &if width < least_width {
         format!("; tolerances in 16 bits are for a width from {least_width} on, and this network's is {width}: verify it in fp32")
     } else {
-        "; the table says which".to_owned()
+        "; the report says which".to_owned()
     };
     Err(Error::Numeric(message))
 }

@@ -30,7 +30,10 @@ impl EpochShape {
             // No method trains on batches of one.
             let (images, lower) = match images {
                 1 => ("a single training image does".to_owned(), String::new()),
-                _ => (format!("the {images} training images do"), format!("lower --batch-size to at most {images}, or ")),
+                _ => {
+                    let lower = format!("lower --batch-size (train.batch_size) to at most {images}, or ");
+                    (format!("the {images} training images do"), lower)
+                }
             };
             return Err(Error::Usage(format!(
                 "{images} not fill one batch of {batch_size}; {lower}train on more images (--limit, --data)"
@@ -162,7 +165,10 @@ mod tests {
     #[test]
     fn too_few_images_say_what_to_change() {
         let message = EpochShape::new(100, 128, 2).unwrap_err().to_string();
-        assert!(message.contains("100 training images") && message.contains("lower --batch-size to at most 100"), "{message}");
+        assert!(
+            message.contains("100 training images") && message.contains("(train.batch_size) to at most 100, or "),
+            "{message}"
+        );
         assert!(EpochShape::new(0, 0, 2).is_err());
         assert_eq!(EpochShape::new(128, 128, 2).unwrap().steps(), 1);
     }

@@ -66,7 +66,9 @@ impl Status {
             .map_err(|e| Error::Usage(format!("status.json cannot be read: {e}; take it from the repository")))?;
         match status.schema {
             1 => Ok(status),
-            other => Err(Error::Usage(format!("status.json has schema {other}, but 1 is understood; take a newer rocl"))),
+            other => Err(Error::Usage(format!(
+                "status.json has schema {other}, newer than this version of rocl reads (1); update rocl"
+            ))),
         }
     }
 

@@ -97,7 +97,8 @@ pub(super) fn check_work(kernel: &Kernel, work: Work) -> Result<()> {
 }
 
 pub(super) fn to_u32(kernel: &Kernel, count: usize) -> Result<u32> {
-    u32::try_from(count).map_err(|_| Error::shape(kernel.name, format!("{count} blocks are too many for one launch")))
+    let too_many = || Error::shape(kernel.name, format!("{count} blocks are too many for one launch; use a smaller batch"));
+    u32::try_from(count).map_err(|_| too_many())
 }
 
 /// How a kernel uses a tensor.
@@ -202,7 +203,7 @@ impl Arguments {
     fn check(&self) -> Result<()> {
         let refuse = |message: String| Err(Error::shape(self.kernel.name, message));
         if self.mixed_devices {
-            return refuse("its tensors are on different devices".to_owned());
+            return refuse("its tensors are on different devices; copy them to one".to_owned());
         }
         for (i, a) in self.pointers.iter().enumerate() {
             if !self.kernel.cooperative && a.vectors && a.begin % 16 != 0 {

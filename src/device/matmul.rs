@@ -86,7 +86,7 @@ fn run_product<T: Element, O: Element>(
 ) -> Result<()> {
     let device = conv::device_of(name, &factors, &[bias], result)?;
     let Some(cuda) = device.gpu() else {
-        return Err(Error::shape(name, "its tensors are on different devices"));
+        return Err(Error::shape(name, "its tensors are on different devices; copy them to one"));
     };
     let arithmetic = Arithmetic::of::<T>(cuda.options().tf32)?;
     let plan = cublas(cuda)?.plan(Product { kind, rows, inputs, outputs, arithmetic })?;

@@ -56,11 +56,11 @@ impl Device {
         }
     }
 
-    /// Refuses work that needs more than is free. The sentence ends in a `remedy`, which is given the free bytes.
+    /// Refuses work that needs more than is free. The sentence begins with `what` it is, and ends in a `remedy`, which is given the free bytes.
     ///
     /// # Errors
     /// [`Error::Device`] then, and when a GPU does not answer.
-    pub fn check_room(&self, needs: &Needs, remedy: impl FnOnce(usize) -> String) -> Result<()> {
+    pub fn check_room(&self, what: &str, needs: &Needs, remedy: impl FnOnce(usize) -> String) -> Result<()> {
         let Some(free) = self.free_memory()?.filter(|free| *free < needs.bytes()) else { return Ok(()) };
         let remedy = remedy(free);
         let free = free >> 20;
@@ -68,10 +68,10 @@ impl Device {
             Some(cuda) => {
                 let (name, total) = (&cuda.gpu().name, cuda.gpu().memory >> 20);
                 format!(
-                    "the run needs {needs}, and {name} has {free} of {total} MiB free; {remedy}; nvidia-smi shows who uses the rest"
+                    "{what} needs {needs}, and {name} has {free} of {total} MiB free; {remedy}; nvidia-smi shows who uses the rest"
                 )
             }
-            None => format!("the run needs {needs} of memory, and {free} MiB are free; {remedy}"),
+            None => format!("{what} needs {needs} of memory, and {free} MiB are free; {remedy}"),
         }))
     }
 

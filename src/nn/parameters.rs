@@ -112,7 +112,10 @@ impl<T: Element> Parameters<T> {
             [a] => flat.slice(offset, [a]),
             [a, b] => flat.slice(offset, [a, b]),
             [a, b, c, d] => flat.slice(offset, [a, b, c, d]),
-            _ => Err(Error::shape("parameters", format!("`{name}` has an unsupported rank"))),
+            _ => {
+                let rank = self.specs[index].dims.len();
+                Err(Error::shape("parameters", format!("`{name}` has {rank} dimensions; 1, 2 and 4 are known")))
+            }
         }
     }
 

@@ -19,7 +19,7 @@ pub const L1_STEP_SUPPORT: usize = 31;
 fn blocks(op: &'static str, images: usize) -> Result<Work> {
     match u32::try_from(images) {
         Ok(_) => Ok(Work::Blocks(images, THREADS)),
-        Err(_) => Err(Error::shape(op, format!("{images} images are too many for one launch"))),
+        Err(_) => Err(Error::shape(op, format!("{images} images are too many for one launch; use a smaller batch"))),
     }
 }
 

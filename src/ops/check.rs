@@ -25,6 +25,15 @@ pub fn has_shape<E: Pod>(op: &'static str, name: &'static str, tensor: &Tensor<E
     Err(Error::shape(op, format!("`{name}` is {:?} but must be {dims:?}", tensor.shape())))
 }
 
+/// A mean goes over some of the rows, and over no more than there are.
+pub fn has_valid_rows<E: Pod>(op: &'static str, n_valid: usize, logits: &Tensor<E>) -> Result<()> {
+    if (1..=logits.rows_len()).contains(&n_valid) && !logits.is_empty() {
+        return Ok(());
+    }
+    let what = format!("{n_valid} valid rows cannot be averaged over in logits of {:?}", logits.shape());
+    Err(Error::shape(op, format!("{what}; at least one row has to count, and no more than there are")))
+}
+
 /// The tensor, where there is one, has the shape of `like`.
 pub fn like_or_none<E: Pod>(op: &'static str, name: &'static str, tensor: Option<&Tensor<E>>, like: &Tensor<E>) -> Result<()> {
     tensor.map_or(Ok(()), |tensor| has_shape(op, name, tensor, like.dims()))

@@ -38,12 +38,16 @@ impl Sizes {
         has_shape(op, filter.0, filter.1, &[k, r, s, c])?;
         let misfit = || {
             let shapes = format!("`{}` {:?}, `{}` {:?}", x.0, x.1.shape(), filter.0, filter.1.shape());
-            Error::shape(op, format!("{shapes}, stride {stride} and padding {pad} do not make a convolution"))
+            let what = format!("{shapes}, stride {stride} and padding {pad} have no output");
+            Error::shape(op, format!("{what}; make every size at least 1 and the filter no larger than the padded image"))
         };
         let out = |size: usize, filter: usize| Some((size + 2 * pad).checked_sub(filter)?.checked_div(stride)? + 1);
         let (p, q) = out(h, r).zip(out(w, s)).ok_or_else(misfit)?;
         has_shape(op, y.0, y.1, &[n, p, q, k])?;
-        let int = |size: usize| i32::try_from(size).map_err(|_| misfit());
+        let int = |size: usize| {
+            let too_large = || Error::shape(op, format!("a size of {size} is too much for one launch; use a smaller batch"));
+            i32::try_from(size).map_err(|_| too_large())
+        };
         Ok(Self {
             images: int(n)?,
             height: int(h)?,
@@ -71,28 +75,24 @@ impl Sizes {
     }
 }
 
+/// Launches a kernel on its operands, with the sizes that all of them take, and what it takes behind them.
+macro_rules! convolve {
+    ($kernel:ident, $work:expr, $sizes:expr, $($operand:expr),+ $(; $more:expr)?) => {{
+        let z: Sizes = $sizes;
+        record::computing(z.flops(), || {
+            launch::$kernel(
+                $work, $($operand,)+ z.images, z.height, z.width, z.channels, z.filters, z.filter_height, z.filter_width, z.stride, z.pad,
+                z.out_height, z.out_width, $($more)?
+            )
+        })
+    }};
+}
+
 /// y = `x` ∗ `filter`: `[n, h, w, c]` and `[k, r, s, c]` to `[n, p, q, k]`, with p = (h + 2·`pad` − r) / `stride` + 1 and q likewise.
 pub fn conv_direct_fprop<T: Element>(x: &Tensor<T>, filter: &Tensor<T>, stride: usize, pad: usize, y: &Tensor<T>) -> Result<()> {
     let z = Sizes::of("conv_direct_fprop", ("x", x), ("filter", filter), ("y", y), stride, pad)?;
-    record::computing(z.flops(), || {
-        launch::conv_direct_fprop(
-            Work::Items(y.len(), z.filter_size() * z.channels as usize),
-            x,
-            filter,
-            y,
-            z.images,
-            z.height,
-            z.width,
-            z.channels,
-            z.filters,
-            z.filter_height,
-            z.filter_width,
-            z.stride,
-            z.pad,
-            z.out_height,
-            z.out_width,
-        )
-    })
+    let work = Work::Items(y.len(), z.filter_size() * z.channels as usize);
+    convolve!(conv_direct_fprop, work, z, x, filter, y)
 }
 
 /// The gradient of [`conv_direct_fprop`] with respect to x: `dy` `[n, p, q, k]` to `dx` `[n, h, w, c]`.
@@ -104,25 +104,8 @@ pub fn conv_direct_dgrad<T: Element>(
     dx: &Tensor<T>,
 ) -> Result<()> {
     let z = Sizes::of("conv_direct_dgrad", ("dx", dx), ("filter", filter), ("dy", dy), stride, pad)?;
-    record::computing(z.flops(), || {
-        launch::conv_direct_dgrad(
-            Work::Items(dx.len(), z.filter_size() * z.filters as usize),
-            dy,
-            filter,
-            dx,
-            z.images,
-            z.height,
-            z.width,
-            z.channels,
-            z.filters,
-            z.filter_height,
-            z.filter_width,
-            z.stride,
-            z.pad,
-            z.out_height,
-            z.out_width,
-        )
-    })
+    let work = Work::Items(dx.len(), z.filter_size() * z.filters as usize);
+    convolve!(conv_direct_dgrad, work, z, dy, filter, dx)
 }
 
 /// The gradient of [`conv_direct_fprop`] with respect to the filter, `[k, r, s, c]`, in the arithmetic type; added to `dw` if `accumulate`.
@@ -135,24 +118,6 @@ pub fn conv_direct_wgrad<T: Element>(
     dw: &Tensor<T::Real>,
 ) -> Result<()> {
     let z = Sizes::of("conv_direct_wgrad", ("x", x), ("dw", dw), ("dy", dy), stride, pad)?;
-    record::computing(z.flops(), || {
-        launch::conv_direct_wgrad(
-            Work::Items(dw.len(), z.images as usize * z.out_height as usize * z.out_width as usize),
-            x,
-            dy,
-            dw,
-            z.images,
-            z.height,
-            z.width,
-            z.channels,
-            z.filters,
-            z.filter_height,
-            z.filter_width,
-            z.stride,
-            z.pad,
-            z.out_height,
-            z.out_width,
-            accumulate.into(),
-        )
-    })
+    let work = Work::Items(dw.len(), z.images as usize * z.out_height as usize * z.out_width as usize);
+    convolve!(conv_direct_wgrad, work, z, x, dy, dw; accumulate.into())
 }

@@ -1,6 +1,6 @@
 //! Softmax cross-entropy.
 
-use super::check::{has_shape, same_shape};
+use super::check::{has_shape, has_valid_rows, same_shape};
 use super::reduce::weighted_sum;
 use crate::device::launch::{self, Work};
 use crate::element::Real;
@@ -32,9 +32,7 @@ pub fn cross_entropy<R: Real>(
     if let Some(correct) = correct {
         has_shape(OP, "correct", correct, &[n])?;
     }
-    if n_valid == 0 || n_valid > n || classes == 0 {
-        return Err(Error::shape(OP, format!("{n_valid} valid rows cannot be averaged over in logits of {:?}", logits.shape())));
-    }
+    has_valid_rows(OP, n_valid, logits)?;
     // An exponential, and here there are two, is as much work as some 16 plain elements.
     let work = Work::Items(n, 32 * classes);
     let classes = i32::try_from(classes).map_err(|_| Error::shape(OP, format!("{classes} classes are too many")))?;

@@ -40,7 +40,7 @@ pub fn embedding_distance<R: Real>(
         return Err(Error::shape(OP, format!("`z` is {:?}, and {gradient_rows} rows of it have no two views", z.shape())));
     }
     if i32::try_from(batch).is_err() {
-        return Err(Error::shape(OP, format!("{batch} rows are too many for one launch")));
+        return Err(Error::shape(OP, format!("{batch} rows are too many for one launch; use a smaller batch")));
     }
     let row_weight = weight / batch as f64;
     let scale = R::from_f64(row_weight);

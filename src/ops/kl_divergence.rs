@@ -1,6 +1,6 @@
 //! The divergence of Kullback and Leibler between two classifications.
 
-use super::check::{has_shape, like_or_none};
+use super::check::{has_shape, has_valid_rows, like_or_none};
 use super::reduce::weighted_sum;
 use crate::device::launch::{self, Work};
 use crate::element::Real;
@@ -28,9 +28,7 @@ pub fn kl_divergence<R: Real>(
     has_shape(OP, "row_loss", row_loss, &[n])?;
     like_or_none(OP, "d_logits", d_logits, logits)?;
     like_or_none(OP, "d_reference", d_reference, logits)?;
-    if n_valid == 0 || n_valid > n || classes == 0 {
-        return Err(Error::shape(OP, format!("{n_valid} valid rows cannot be averaged over in logits of {:?}", logits.shape())));
-    }
+    has_valid_rows(OP, n_valid, logits)?;
     let int = i32::try_from(classes).map_err(|_| Error::shape(OP, format!("{classes} classes are too many")))?;
     let row_weight = weight / n_valid as f64;
     // Six exponentials a class, each as much work as some 16 plain elements.

@@ -1,6 +1,6 @@
 //! The margin loss.
 
-use super::check::{has_shape, same_shape};
+use super::check::{has_shape, has_valid_rows, same_shape};
 use super::reduce::weighted_sum;
 use crate::device::launch::{self, Work};
 use crate::element::Real;
@@ -28,9 +28,7 @@ pub fn margin_loss<R: Real>(
     if let Some(d_logits) = d_logits {
         same_shape(OP, &[("logits", logits), ("d_logits", d_logits)])?;
     }
-    if n_valid == 0 || n_valid > n {
-        return Err(Error::shape(OP, format!("{n_valid} valid rows cannot be averaged over in logits of {:?}", logits.shape())));
-    }
+    has_valid_rows(OP, n_valid, logits)?;
     let int = i32::try_from(classes).ok().filter(|_| classes >= 2);
     let int = int.ok_or_else(|| Error::shape(OP, format!("{classes} classes have no margin; at least 2 do")))?;
     let row_weight = weight / n_valid as f64;

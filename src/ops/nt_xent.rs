@@ -85,7 +85,7 @@ pub fn nt_xent<R: Real>(
     let gradient = products(gradient_rows);
     let losses = products(rows) + if d_z.is_some() && settings.detach_keys { gradient } else { 0 };
     let blocks = settings.groups * (settings.views * group_batch).div_ceil(QUERIES);
-    let int = |n: usize| i32::try_from(n).map_err(|_| Error::shape(OP, format!("{rows} rows are too many")));
+    let int = |n: usize| i32::try_from(n).map_err(|_| Error::shape(OP, format!("{rows} rows are too many; use a smaller batch")));
     let (views, batch, group_batch, d) = (int(settings.views)?, int(batch)?, int(group_batch)?, int(d)?);
     int(rows)?;
     let inverse_temperature = R::from_f64(1.0 / settings.temperature);

@@ -55,7 +55,7 @@ impl ChunkTable {
                 .iter()
                 .map(|&v| i32::try_from(v))
                 .collect::<Result<_, _>>()
-                .map_err(|_| Error::shape("ChunkTable", format!("{chunks} chunks of parameters are too many")))?;
+                .map_err(|_| Error::shape("parameters", format!("{chunks} chunks are too many; use a smaller width")))?;
             Tensor::from_slice(device, [values.len()], &values)
         };
         Ok(Self {

@@ -38,7 +38,8 @@ pub fn keep_worse<R: Real>(x: &Tensor<R>, outcome: &Outcome<R>, worst: &Tensor<R
         has_shape(OP, "correct", correct, &[n])?;
     }
     let columns = i32::try_from(x.len() / n.max(1)).ok().filter(|_| u32::try_from(n).is_ok());
-    let columns = columns.ok_or_else(|| Error::shape(OP, format!("{:?} is too much for one launch", x.shape())))?;
+    let too_much = || Error::shape(OP, format!("{:?} is too much for one launch; use a smaller batch", x.shape()));
+    let columns = columns.ok_or_else(too_much)?;
     let Outcome { loss, correct } = worst_outcome;
     launch::keep_worse(Work::Blocks(n, THREADS), x, &outcome.loss, &outcome.correct, worst, loss, correct, columns)
 }

@@ -23,7 +23,7 @@ pub fn scale_rows<T: Element>(x: &Tensor<T::Real>, y: &Tensor<T>, unscale: &Tens
     has_shape(OP, "y", y, x.dims())?;
     has_shape(OP, "unscale", unscale, &[rows])?;
     if i32::try_from(rows).is_err() {
-        return Err(Error::shape(OP, format!("{rows} rows are too many for one launch")));
+        return Err(Error::shape(OP, format!("{rows} rows are too many for one launch; use a smaller batch")));
     }
     launch::scale_rows(Work::Blocks(rows, 32), x, y, unscale, columns as i32, BINADE)
 }

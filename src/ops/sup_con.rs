@@ -35,7 +35,7 @@ pub fn sup_con<R: Real>(
     let batch = rows / settings.views;
     has_shape(OP, "labels", labels, &[batch])?;
     let [row_loss, inverse_sums, inverse_counts] = &workspace.of(rows)?;
-    let int = |n: usize| i32::try_from(n).map_err(|_| Error::shape(OP, format!("{rows} rows are too many")));
+    let int = |n: usize| i32::try_from(n).map_err(|_| Error::shape(OP, format!("{rows} rows are too many; use a smaller batch")));
     let (views, batch, d) = (int(settings.views)?, int(batch)?, int(d)?);
     let inverse_temperature = R::from_f64(1.0 / settings.temperature);
     let row_weight = weight / int(rows)? as f64;

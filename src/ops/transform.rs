@@ -16,7 +16,7 @@ fn work<R: Real>(op: &'static str, from: &Tensor<R>, records: &Tensor<i32>, to: 
     has_shape(op, "records", records, &[n, Augmentation::WORDS])?;
     match u32::try_from(n) {
         Ok(_) => Ok(Work::Blocks(n, THREADS)),
-        Err(_) => Err(Error::shape(op, format!("{n} images are too many for one launch"))),
+        Err(_) => Err(Error::shape(op, format!("{n} images are too many for one launch; use a smaller batch"))),
     }
 }
 

@@ -31,6 +31,12 @@ impl Measured {
         let by_seed = if shares.len() > 1 { shares.iter().map(|share| 100.0 * share).collect() } else { Vec::new() };
         Self { accuracy: 100.0 * mean, interval: wilson(mean, n), std: std.map(|std| 100.0 * std), by_seed }
     }
+
+    /// `41.02 %`, or `41.02 % ± 0.30` of several seeds.
+    pub fn shown(&self) -> String {
+        let deviation = self.std.map_or_else(String::new, |std| format!(" ± {std:.2}"));
+        format!("{:.2} %{deviation}", self.accuracy)
+    }
 }
 
 /// An accuracy under an attack, and what the attack is.
@@ -78,7 +84,7 @@ impl Accuracies {
         Self { clean: Measured::of(clean), ..Self::of_models(attacks, by_seed) }
     }
 
-    /// Of images that each of several models, trained with other seeds, gets right.
+    /// Of images that each of several models gets right: trained with other seeds, or smoothed by other views.
     pub fn of_models(attacks: &[NamedAttack], by_seed: &[Right]) -> Self {
         let attacked = |(place, attack): (usize, &NamedAttack)| Attacked {
             attack: attack.to_string(),

@@ -51,7 +51,7 @@ impl Adversaries {
     /// # Errors
     /// [`Error::File`] when it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let refuse = |error| Error::file(path, format!("cannot be encoded ({error}); save fewer attacks at a time"));
+        let refuse = |error| Error::file(path, format!("cannot be encoded ({error}); please report it"));
         let mut tensors =
             vec![(LABELS.to_owned(), TensorView::new(Dtype::U8, vec![self.labels.len()], &self.labels).map_err(refuse)?)];
         for (name, values) in &self.sets {

@@ -79,8 +79,9 @@ impl<R: Real> EpochBuffers<R> {
         let foreseen = self.ahead.take().filter(|a| (a.seed, a.epoch) == (seed, epoch) && a.settings == settings);
         let plan = foreseen.and_then(|ahead| ahead.plan.join().ok());
         let plan = plan.unwrap_or_else(|| EpochPlan::draw(seed, epoch, shape, &settings));
-        let drawing = std::thread::spawn(move || EpochPlan::draw(seed, next, shape, &settings));
-        self.ahead.replace(Some(Ahead { seed, epoch: next, settings, plan: drawing }));
+        // Where no thread is to be had, the next plan is drawn when its epoch begins.
+        let drawing = std::thread::Builder::new().spawn(move || EpochPlan::draw(seed, next, shape, &settings));
+        self.ahead.replace(drawing.ok().map(|plan| Ahead { seed, epoch: next, settings, plan }));
         plan
     }
 

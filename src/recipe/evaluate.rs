@@ -213,7 +213,9 @@ impl<'a, T: Element> Evaluation<'a, T> {
     pub fn run_and_show(&self, mut show: impl FnMut(&Crafted<T::Real>) -> Result<()>) -> Result<Right> {
         let Room { batches, clock, buffers, armed, clean, adversarial } = &self.room;
         let mut right = Right { attacked: vec![Vec::new(); armed.len()], ..Right::default() };
-        for (index, batch) in batches.iter().enumerate() {
+        // In name only, one batch is like another.
+        let most = if clean.device().is_dry() { 1 } else { usize::MAX };
+        for (index, batch) in batches.iter().enumerate().take(most) {
             clock.write(&[0, index as i64])?;
             batches.images(batch, clean)?;
             let labels = batches.labels(batch)?;

@@ -5,7 +5,7 @@ use super::rehearsal::one_epoch;
 use super::robust_linear_eval::fit_robust_head;
 use super::saved;
 use super::settings::{LinearEval, Recipe};
-use super::trained::{ENCODER, Encoder};
+use super::trained::Encoder;
 use super::training::data_name;
 use crate::data::Dataset;
 use crate::element::Element;
@@ -15,7 +15,10 @@ use crate::{Device, Error, Result};
 use serde::Serialize;
 use std::path::Path;
 
-/// Where a head's file says whether it is robust.
+/// Where a head's file keeps the [digest](Checkpoint::digest) of its encoder.
+const ENCODER: &str = "run/encoder";
+
+/// Where it says whether it is robust.
 const ROBUST: &str = "run/robust";
 
 /// Where it says which images it was fitted on.
@@ -49,9 +52,30 @@ impl HeadKind {
     }
 }
 
-/// What a fit is at, for progress: [`HeadJob::run`] tells the loss.
+/// The digest of the encoder that a head was fitted on, or trained with; none of a head that was imported.
+///
+/// # Errors
+/// [`Error::File`] when what the file says of it is no digest.
+pub fn encoder_of(head: &Checkpoint) -> Result<Option<i64>> {
+    match head.meta.kind {
+        Kind::Classifier => Ok(Some(head.digest())),
+        _ => head.get(ENCODER).map(|_| head.i64(ENCODER, &[1]).map(|digest| digest[0])).transpose(),
+    }
+}
+
+/// What a head was fitted on, if it was fitted by this program.
+pub fn kind_of(head: &Checkpoint) -> Option<HeadKind> {
+    head.get(ROBUST)?;
+    match head.i64(ROBUST, &[1]).ok()?[..] {
+        [0] => Some(HeadKind::Plain),
+        [1] => Some(HeadKind::Robust),
+        _ => None,
+    }
+}
+
+/// What a fit is at, for progress: [`HeadJob::run`] tells the loss of the last epoch, if one is over.
 pub fn stage(loss: Option<f64>) -> String {
-    loss.map_or_else(|| "features".to_owned(), |loss| format!("loss {loss:.4}"))
+    loss.map_or_else(String::new, |loss| format!("loss {loss:.4}"))
 }
 
 /// A head to be fitted.
@@ -123,11 +147,9 @@ impl HeadJob<'_> {
         let fit = match self.kind {
             HeadKind::Plain => {
                 let features = encoder.features(data, |images| progress(images, None))?;
-                fit_head(device, linear, &features, &data.labels, &head, self.seed, |images, loss| progress(images, Some(loss)))?
+                fit_head(device, linear, &features, &data.labels, &head, self.seed, progress)?
             }
-            HeadKind::Robust => {
-                fit_robust_head(device, recipe, encoder, data, &head, self.seed, |images, loss| progress(images, Some(loss)))?
-            }
+            HeadKind::Robust => fit_robust_head(device, recipe, encoder, data, &head, self.seed, progress)?,
         };
         Ok((head, fit))
     }
@@ -153,10 +175,10 @@ impl HeadJob<'_> {
         let (found, expected) = (&head.meta, self.meta::<T>()?);
         let number = |name: &str| head.get(name).and_then(|_| head.i64(name, &[1]).ok()).map(|number| number[0]);
         let mut differences = Vec::new();
-        if number(ENCODER) != Some(self.encoder.digest()) {
+        if !encoder_of(head).is_ok_and(|digest| digest == Some(self.encoder.digest())) {
             differences.push("it is of another encoder".to_owned());
         }
-        if number(ROBUST) != Some((self.kind == HeadKind::Robust).into()) {
+        if kind_of(head) != Some(self.kind) {
             differences.push(format!("it is not known to be {}", self.kind.name()));
         }
         if number(IMAGES) != Some(self.images()) {

@@ -91,7 +91,8 @@ pub struct Fit {
     pub train_accuracy: f64,
 }
 
-/// Trains `head` on `features` (`[n, width]`) by SGD. Batches larger than the data are cut to it; a last partial batch is dropped.
+/// Trains `head` on `features` (`[n, width]`) by SGD. Batches larger than the data are cut to it; a last partial batch is dropped. After each step `progress`
+/// is told how many images are done with, and the mean loss of the last epoch that is over.
 pub fn fit_head<T: Element>(
     device: &Device,
     settings: &LinearEval,
@@ -99,7 +100,7 @@ pub fn fit_head<T: Element>(
     labels: &[u8],
     head: &Classifier<T>,
     seed: u64,
-    progress: impl FnMut(usize, f64) -> Result<()>,
+    progress: impl FnMut(usize, Option<f64>) -> Result<()>,
 ) -> Result<Fit> {
     let [n, width] = features.dims_of(LINEAR)?;
     let x = Tensor::<T>::zeros(device, [(settings.batch_size as usize).min(n), width])?;
@@ -118,7 +119,7 @@ pub(super) fn fit_on<T: Element>(
     head: &Classifier<T>,
     seed: u64,
     features: impl Fn(&Tensor<i32>, &Tensor<i32>, &Tensor<i64>) -> Result<Tensor<T>>,
-    mut progress: impl FnMut(usize, f64) -> Result<()>,
+    mut progress: impl FnMut(usize, Option<f64>) -> Result<()>,
 ) -> Result<Fit> {
     let n = labels.len();
     let batch = (settings.batch_size as usize).min(n);
@@ -144,6 +145,7 @@ pub(super) fn fit_on<T: Element>(
     let (loss, right) = (noted.rows(0..1)?, noted.rows(1..2)?);
     let mut graph = Graph::new(device);
     let mut fit = Fit { loss: f64::NAN, train_accuracy: f64::NAN };
+    let mut last = None;
     for epoch in 0..settings.epochs {
         let mut order: Vec<i32> = (0..n as i32).collect();
         order.shuffle(&mut stream(seed, b"linear\0\0", [epoch, 0, 0, 0]));
@@ -164,6 +166,7 @@ pub(super) fn fit_on<T: Element>(
                 optimizer.step(head.parameters(), &clock, &rates)?;
                 ops::record_step(&noted, &log, &clock)
             })?;
+            progress(batch, last)?;
         }
         let log = log.to_vec()?;
         let total = |slot: usize| log.iter().skip(slot).step_by(2).map(|value| value.to_f64()).sum::<f64>();
@@ -174,7 +177,9 @@ pub(super) fn fit_on<T: Element>(
                 fit.loss
             )));
         }
-        progress(n, fit.loss)?;
+        last = Some(fit.loss);
+        // Those that fill no batch.
+        progress(n - steps * batch, last)?;
     }
     Ok(fit)
 }

@@ -24,6 +24,9 @@ pub struct PerImage {
     pub data: String,
     /// Tells the images and their labels from others: FNV-1a of 64 bits, in hexadecimal.
     pub images: String,
+    /// Random views of each image that were classified, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smooth: Option<u32>,
     /// By attack, `clean` and `worst_case` among them, a digit for each image: 1 where it was right.
     pub right: Vec<(String, String)>,
 }
@@ -62,6 +65,7 @@ impl PerImage {
             checkpoint: checkpoint.to_owned(),
             data: data.name.clone(),
             images: digest(data),
+            smooth: None,
             right: clean.chain(attacked).chain(worst).collect(),
         }
     }
@@ -82,7 +86,7 @@ impl PerImage {
     pub fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(PER_IMAGE);
         let text = serde_json::to_vec(self)
-            .map_err(|error| Error::file(&path, format!("cannot be encoded ({error}); leave out --out")))?;
+            .map_err(|error| Error::file(&path, format!("cannot be encoded ({error}); please report it")))?;
         atomic::write(&path, |file| file.write_all(&text))
     }
 
@@ -94,8 +98,9 @@ impl PerImage {
         let refuse = |what: String| Error::file(path, format!("{what}; give a {PER_IMAGE} that `rocl evaluate --out` wrote"));
         let text = file::read(path).map_err(|error| refuse(format!("cannot be read ({error})")))?;
         let loaded: Self = serde_json::from_slice(&text).map_err(|error| refuse(format!("is no list of results ({error})")))?;
-        if loaded.schema != SCHEMA {
-            return Err(refuse(format!("has schema {}, but {SCHEMA} is understood", loaded.schema)));
+        if loaded.schema > SCHEMA {
+            let newer = format!("has schema {}, newer than this version of rocl reads ({SCHEMA}); update rocl", loaded.schema);
+            return Err(Error::file(path, newer));
         }
         Ok(loaded)
     }
@@ -106,6 +111,19 @@ impl PerImage {
     /// [`Error::Usage`] when they are on other images.
     pub fn is_on(&self, data: &Dataset) -> Result<()> {
         self.expect(&digest(data))
+    }
+
+    /// And that they are of a classifier of as many views.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when they are on other images, or of other views.
+    pub fn is_like(&self, data: &Dataset, smooth: Option<u32>) -> Result<()> {
+        self.is_on(data)?;
+        if self.smooth == smooth {
+            return Ok(());
+        }
+        let flags = self.smooth.map_or_else(|| "without --smooth".to_owned(), |views| format!("with --smooth {views}"));
+        Err(Error::Usage(format!("{} was measured {flags}; measure both models alike", self.checkpoint.display())))
     }
 
     fn expect(&self, images: &str) -> Result<()> {
@@ -148,6 +166,7 @@ mod tests {
             checkpoint: "model".into(),
             data: "numbered".to_owned(),
             images: images.to_owned(),
+            smooth: None,
             right: right.map(|(name, digits)| (name.to_owned(), digits.to_owned())).into(),
         }
     }
@@ -179,7 +198,7 @@ mod tests {
         assert!(PerImage::load(&path).unwrap_err().to_string().contains("is no list of results"));
         assert!(PerImage::load(&folder.path().join("none")).unwrap_err().to_string().contains("cannot be read"));
         PerImage { schema: 9, ..kept }.save(folder.path()).unwrap();
-        assert!(PerImage::load(&path).unwrap_err().to_string().contains("has schema 9, but 1 is understood"));
+        assert!(PerImage::load(&path).unwrap_err().to_string().contains("has schema 9, newer than this version of rocl reads"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::nn::Classifier;
 use crate::{Device, Result, Tensor, ops};
 
 /// Trains `head` as linear evaluation does, but that each step's images, un-augmented, are first attacked by the PGD of `[supervised]`. The encoder must have
-/// room for `linear_eval.batch_size` images, and both are in evaluation mode.
+/// room for `linear_eval.batch_size` images, and both are in evaluation mode. `progress` is told as by [`fit_head`](super::linear_eval::fit_head).
 ///
 /// # Errors
 /// [`crate::Error::Numeric`] when the loss is no longer finite.
@@ -23,7 +23,7 @@ pub fn fit_robust_head<T: Element>(
     data: &Dataset,
     head: &Classifier<T>,
     seed: u64,
-    progress: impl FnMut(usize, f64) -> Result<()>,
+    progress: impl FnMut(usize, Option<f64>) -> Result<()>,
 ) -> Result<Fit> {
     let settings = &recipe.linear_eval;
     let batch = (settings.batch_size as usize).min(data.len());

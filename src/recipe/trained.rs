@@ -96,6 +96,3 @@ fn loaded<T: Element>(device: &Device, recipe: &Recipe, checkpoint: &Checkpoint)
 fn untrained<T: Element>(device: &Device, recipe: &Recipe) -> Result<Weights<T>> {
     Weights::new(device, &recipe.topology(), None, recipe.train.seed)
 }
-
-/// Under which name a head's file keeps the [digest](Checkpoint::digest) of the encoder it was fitted on.
-pub const ENCODER: &str = "run/encoder";

@@ -99,7 +99,7 @@ pub fn check_resumable<T: Element>(device: &Device, recipe: &Recipe, data: &Data
     if !differences.is_empty() {
         let list = differences.join("; ");
         return Err(Error::Usage(format!(
-            "the run cannot go on with another recipe: {list}; leave these flags out, or start anew"
+            "the run cannot go on with another recipe: {list}; leave these flags out, or start anew in another --out"
         )));
     }
     let (trained_in, asked) = (&checkpoint.meta.precision, device.precision::<T>());
@@ -107,8 +107,9 @@ pub fn check_resumable<T: Element>(device: &Device, recipe: &Recipe, data: &Data
         return Err(Error::Usage(format!("the run was trained in {trained_in}, not in {asked}; give --precision {trained_in}")));
     }
     if checkpoint.meta.data != data_name(data) {
+        let unlabeled = if recipe.train.method.trains_a_classifier() { " and --val" } else { ", --val and --unlabeled" };
         return Err(Error::Usage(format!(
-            "the run was trained on {}, not on {}; give the same --data and --limit",
+            "the run was trained on {}, not on {}; give the same --data, --limit{unlabeled}",
             checkpoint.meta.data,
             data_name(data)
         )));
@@ -354,7 +355,9 @@ fn finite<T: Element, M: Means>(means: M, epoch: u32) -> Result<()> {
     }
     let other = if T::PRECISION == "fp16" { ", or in bf16, which has a wider range" } else { "" };
     let epoch = epoch + 1;
-    Err(Error::Numeric(format!("the loss became {sum} in epoch {epoch}; start anew with a lower optimizer.learning_rate{other}")))
+    Err(Error::Numeric(format!(
+        "the loss became {sum} in epoch {epoch}; start anew, in another --out, with a lower optimizer.learning_rate{other}"
+    )))
 }
 
 fn stopped(path: &Path, epochs: u32, of: u32) -> Error {

@@ -192,6 +192,11 @@ impl Checkpoint {
         self.entries.get(name)
     }
 
+    /// The file that it was read from, or written to.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Tells one encoder from another: FNV-1a (Fowler, Noll & Vo) over the tensors behind `model/`.
     pub fn digest(&self) -> i64 {
         let bytes = self.entries().filter(|entry| entry.name.starts_with("model/")).flat_map(|entry| &entry.bytes);
@@ -267,7 +272,8 @@ impl Checkpoint {
         let mut ordered: Vec<&Entry> = self.entries.values().collect();
         // The format wants the types of larger alignment first; the sort keeps names in order.
         ordered.sort_by_key(|entry| std::cmp::Reverse(entry.dtype));
-        let header = self.header(&ordered).map_err(|error| Error::file(path, format!("cannot be encoded ({error})")))?;
+        let refuse = |error| Error::file(path, format!("cannot be encoded ({error}); please report it"));
+        let header = self.header(&ordered).map_err(refuse)?;
         atomic::write(path, |file| {
             file.write_all(&(header.len() as u64).to_le_bytes())?;
             file.write_all(&header)?;

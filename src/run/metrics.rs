@@ -106,8 +106,8 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
 }
 
 fn line(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut bytes =
-        serde_json::to_vec(value).map_err(|error| Error::file(path, format!("a metric has no JSON form ({error})")))?;
+    let refuse = |error| Error::file(path, format!("a metric has no JSON form ({error}); please report it"));
+    let mut bytes = serde_json::to_vec(value).map_err(refuse)?;
     bytes.push(b'\n');
     Ok(bytes)
 }

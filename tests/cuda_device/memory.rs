@@ -99,12 +99,12 @@ fn what_is_needed_is_known_before_it_is_allocated() {
     let needs = device.needs(|dry| build(dry).map(drop)).unwrap();
     assert_eq!((needs.bytes(), needs.tensors), ((5 << 20) + 4, (5 << 20) + 4));
     fake_cuda::set("free=5,cuMemAlloc_v2=2");
-    let message = device.check_room(&needs, |free| format!("{} bytes are all", free)).unwrap_err().to_string();
+    let message = device.check_room("the run", &needs, |free| format!("{} bytes are all", free)).unwrap_err().to_string();
     let expected =
         "the run needs 6 MiB, and Fake GPU has 5 of 8192 MiB free; 5242880 bytes are all; nvidia-smi shows who uses the rest";
     assert_eq!(message, expected);
     fake_cuda::set("free=6");
-    device.check_room(&needs, |_| unreachable!("there is room")).unwrap();
+    device.check_room("the run", &needs, |_| unreachable!("there is room")).unwrap();
     fake_cuda::set("");
     assert_eq!(device.memory_use(), (1 << 20, 1 << 20), "nothing was allocated");
     let most = fake_cuda::most_allocated(|| {

@@ -211,7 +211,9 @@ fn another_file_is_not_taken_for_the_archive() {
     let url = server.url("/file");
     // Another place does not make other bytes right.
     let official = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd";
-    room.refused(&["--url", &url], 1, &format!("its SHA-256 is {found}, not {official}; try again, or get the archive"));
+    let meant = "(--url), or say with --sha256 that these bytes are meant";
+    let expected = format!("its SHA-256 is {found}, not {official}; try again, or get the archive from elsewhere {meant}");
+    room.refused(&["--url", &url], 1, &expected);
     assert_eq!(room.files(), [""; 0], "it would be in the way of the right one");
     let zeros = "0".repeat(64);
     room.refused(&["--url", &url, "--sha256", &zeros], 1, &format!("its SHA-256 is {found}, not {zeros}"));

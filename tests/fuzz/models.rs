@@ -12,7 +12,7 @@ use rocl::recipe::evaluate::Right;
 use rocl::recipe::per_image::{Comparison, PerImage};
 use rocl::recipe::saved;
 use rocl::recipe::settings::{NamedAttack, Number};
-use rocl::recipe::trained::{ENCODER, Encoder};
+use rocl::recipe::trained::Encoder;
 use rocl::recipe::training::Training;
 use rocl::run::checkpoint::{Checkpoint, Kind, Meta};
 use rocl::{Device, Result};
@@ -81,7 +81,7 @@ fn encoders_and_heads() {
     let meta = Meta::new(Kind::LinearHead, recipe.to_json().unwrap(), 0, "textures, 4 images");
     let file = written(|path| {
         let mut kept = Checkpoint::new(meta);
-        kept.put_i64(ENCODER, &[1], &[checkpoint.digest()])?;
+        kept.put_i64("run/encoder", &[1], &[checkpoint.digest()])?;
         saved::save_head(&mut kept, &head)?;
         kept.save(path)
     });

@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(value_name = "NEW")]
     new: PathBuf,
     /// Slower by up to this fraction is no regression
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.02)]
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.02, value_parser = number)]
     tolerance: f64,
     /// Compare other recipes, precisions or machines, without a verdict
     #[arg(long)]
@@ -32,6 +32,11 @@ pub struct Args {
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Whether it is a fraction is said later.
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "give a number such as 0.02".to_owned())
 }
 
 #[derive(serde::Serialize)]
@@ -70,7 +75,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     if regressed > 0 {
         return Err(Error::Numeric(format!(
-            "{regressed} of {rows} times grew beyond chance and tolerance; the table says which"
+            "{regressed} of {rows} times grew beyond chance and tolerance; the report says which"
         )));
     }
     Ok(())

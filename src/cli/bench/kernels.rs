@@ -10,6 +10,7 @@ use crate::bench::measure::{Repetitions, Sweep, seconds as timed};
 use crate::bench::model::Basis;
 use crate::bench::subject;
 use crate::bench::summary::Summary;
+use crate::cli::common::whole;
 use crate::cli::output::{print, print_json};
 use crate::cli::precision::in_precision;
 use crate::element::Element;
@@ -42,7 +43,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "access")]
     cold_cache: bool,
     /// Compare these batch sizes, such as 64,128,256
-    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with_all = ["batch_size", "cold_cache", "access"])]
+    #[arg(long, value_name = "N,N", value_parser = whole, value_delimiter = ',', conflicts_with_all = ["batch_size", "cold_cache", "access"])]
     batch_sizes: Vec<u32>,
     /// Show accesses, not times (CPU, --features access)
     #[arg(long)]

@@ -4,18 +4,27 @@ use crate::bench::ceilings::Ceilings;
 use crate::bench::gauge::{Gauge, LOAD, Load};
 use crate::bench::machine::Machine;
 use crate::bench::measure::Repetitions;
-use crate::cli::common::{Computing, MOST_SEED};
+use crate::cli::common::{Computing, seed, whole, within};
 use crate::cli::output::note;
-use crate::cli::room::Job;
+use crate::cli::room::{Job, Leeway};
 use crate::cli::tune::Tune;
 use crate::recipe::Recipe;
 use crate::recipe::settings::Overrides;
 use crate::{Device, Result};
-use clap::value_parser;
 use serde::Serialize;
 
 /// More runs than this cannot be meant: their times would not fit in memory.
-const MOST_RUNS: i64 = 1_000_000;
+const MOST_RUNS: u32 = 1_000_000;
+
+/// At least one run.
+fn samples(text: &str) -> Result<u32, String> {
+    within(text, 1..=MOST_RUNS)
+}
+
+/// Any number of runs.
+fn runs(text: &str) -> Result<u32, String> {
+    within(text, 0..=MOST_RUNS)
+}
 
 /// Which step: a recipe, and what is changed about it.
 #[derive(Debug, clap::Args)]
@@ -24,16 +33,16 @@ pub struct Subject {
     #[arg(long, value_name = "RECIPE", default_value = "paper", hide_default_value = true)]
     recipe: String,
     /// Channels of the first stage; on a CPU 16 by default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     width: Option<u32>,
     /// Images per step; on a CPU 32 by default, else 256
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     batch_size: Option<u32>,
     /// Steps of the attack
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     attack_steps: Option<u32>,
     /// Seed of weights, images and views
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(..=MOST_SEED))]
+    #[arg(long, value_name = "N", value_parser = seed)]
     seed: Option<u64>,
 }
 
@@ -63,10 +72,10 @@ pub struct Measuring {
     #[command(flatten)]
     pub tune: Tune,
     /// Samples of each time
-    #[arg(long, value_name = "N", default_value_t = 9, value_parser = value_parser!(u32).range(1..=MOST_RUNS))]
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = samples)]
     repeat: u32,
     /// Runs before the first sample
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(..=MOST_RUNS))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = runs)]
     warmup: u32,
     /// Print the report as JSON, with every sample
     #[arg(long)]
@@ -83,7 +92,7 @@ impl Measuring {
             let recipe = recipe.clone().with(&Overrides { batch_size: Some(batch), ..Overrides::default() })?;
             device.needs(|dry| rehearse(dry, &recipe))
         };
-        let job = Job { batch_size: recipe.train.batch_size, adjustable: true, needs: &needs };
+        let job = Job { batch_size: recipe.train.batch_size, leeway: Leeway::Network, needs: &needs };
         self.computing.make_room(device, &job, self.json)
     }
 

@@ -2,6 +2,7 @@
 
 use super::Asked;
 use super::report::{cells, save};
+use crate::bench::machine::Machine;
 use crate::cli::output::{print, print_json};
 use crate::element::Element;
 use crate::nn::LINEAR;
@@ -10,6 +11,7 @@ use crate::recipe::adversaries::Adversaries;
 use crate::recipe::trained::Encoder;
 use crate::recipe::transfer_matrix::Participant;
 use crate::report::table::Table;
+use crate::run::interrupt;
 use crate::run::progress::Progress;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -23,6 +25,8 @@ struct Report {
     head: PathBuf,
     adversaries: PathBuf,
     data: String,
+    machine: Machine,
+    precision: &'static str,
     n: usize,
     attacks: Vec<Set>,
     worst_case: Measured,
@@ -54,11 +58,12 @@ pub(super) fn run<T: Element>(asked: &Asked, file: &Path) -> Result<()> {
     })?;
     let encoder = Encoder::<T>::load(&device, &settings.recipe, checkpoint)?;
     let head = encoder.load_head(head, classes, batch)?;
+    interrupt::install()?;
     let n = adversaries.labels.len();
     let mut progress = Progress::new("evaluate", (n * adversaries.sets.len()) as u64, settings.quiet);
     let right = adversaries.right(&device, encoder.inference(), &head, batch, |images| {
         progress.advance(images as u64, "");
-        Ok(())
+        interrupt::check()
     })?;
     progress.finish();
     let always: Vec<bool> = (0..n).map(|image| right.iter().all(|set| set[image])).collect();
@@ -71,6 +76,8 @@ pub(super) fn run<T: Element>(asked: &Asked, file: &Path) -> Result<()> {
         head: head_path.clone(),
         adversaries: file.to_owned(),
         data: adversaries.data.clone(),
+        machine: Machine::of(&device),
+        precision: settings.computing.precision().name(),
         n,
         attacks: sets.map(|((attack, _), right)| Set { attack: attack.clone(), measured: measured(right) }).collect(),
         worst_case: measured(&always),

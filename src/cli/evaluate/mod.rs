@@ -4,10 +4,10 @@ mod adversaries;
 pub(super) mod report;
 mod transfer;
 
-use super::common::{Common, Settings, data_is_known, recipe_of};
+use super::common::{Common, Settings, data_is_known, recipe_of, whole};
 use super::output::{note, print_json};
 use super::precision::in_precision;
-use super::room::Job;
+use super::room::{Job, Leeway};
 use crate::attack::Smoothing;
 use crate::bench::machine::Machine;
 use crate::data::validation::Validation;
@@ -17,17 +17,18 @@ use crate::nn::LINEAR;
 use crate::recipe::accuracies::Accuracies;
 use crate::recipe::adversaries::Adversaries;
 use crate::recipe::evaluate::{Evaluation, Right};
+use crate::recipe::head::encoder_of;
 use crate::recipe::per_image::PerImage;
 use crate::recipe::rehearsal;
 use crate::recipe::settings::{NamedAttack, Number, Overrides, Recipe};
-use crate::recipe::trained::{ENCODER, Encoder};
+use crate::recipe::trained::Encoder;
 use crate::recipe::training::data_name;
 use crate::recipe::transfer_matrix::Participant;
-use crate::run::atomic;
 use crate::run::checkpoint::{Checkpoint, Kind};
 use crate::run::progress::Progress;
+use crate::run::{atomic, interrupt};
 use crate::{Device, Error, Result};
-use report::{Report, Trained, Versus};
+use report::{Fitted, Report, Trained, Versus};
 use std::path::{Path, PathBuf};
 use transfer::Pair;
 
@@ -74,10 +75,10 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", hide_short_help = true)]
     step_size: Option<Number>,
     /// Steps of the attack
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = whole, hide_short_help = true)]
     steps: Option<u32>,
     /// Attack with N seeds, from --seed on, and average
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     seeds: Option<u32>,
     /// Compare with another model, by the per_image.json in its --out
     #[arg(long, value_name = "FILE", hide_short_help = true)]
@@ -86,7 +87,7 @@ pub struct Args {
     #[arg(long, value_name = "PART")]
     val: Option<Validation>,
     /// Classify by the mean scores of N random views of each image
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = whole, hide_short_help = true)]
     smooth: Option<u32>,
     /// Keep the adversarial images
     #[arg(long, value_name = "FILE", conflicts_with = "seeds", hide_short_help = true)]
@@ -132,7 +133,7 @@ impl Asked {
             rehearsal::evaluation(device, &recipes, held, classes, |dry, models| measure(dry, models, batch as usize))
         };
         let batch_size = self.settings.recipe.evaluate.batch_size;
-        self.settings.make_room(device, &Job { batch_size, adjustable: true, needs: &needs })
+        self.settings.make_room(device, &Job { batch_size, leeway: Leeway::Batch, needs: &needs })
     }
 }
 
@@ -157,9 +158,11 @@ pub fn run(args: Args) -> Result<()> {
     let overrides = Overrides { epsilon, step_size, steps, evaluate_batch_size: common.batch_size, ..Overrides::default() };
     let settings = common.settle(recipe.with(&overrides)?, path.parent().unwrap_or(Path::new("")))?;
     let attacks = if attack.is_empty() { vec![NamedAttack::from(&settings.recipe.evaluate)] } else { attack };
-    all_different(&attacks)?;
+    NamedAttack::all_different(&attacks)?;
     if let Some(attack) = attacks.iter().find(|attack| attack.expectation && args.smooth.is_none()) {
-        return Err(Error::Usage(format!("attack `{attack}` goes through random views, but there are none; add --smooth N")));
+        // Models under each other's adversaries are not smoothed.
+        let remedy = if args.transfer_from.is_empty() { "add --smooth N" } else { "leave out :eot" };
+        return Err(Error::Usage(format!("attack `{attack}` goes through random views, but there are none; {remedy}")));
     }
     let seeds = args.seeds.unwrap_or(1);
     at_least_one("--seeds", seeds)?;
@@ -167,17 +170,26 @@ pub fn run(args: Args) -> Result<()> {
     let precision = settings.computing.precision();
     // What cannot be kept is not worth measuring.
     out.as_deref().map_or(Ok(()), report::probe)?;
-    args.save_adversaries.as_deref().map_or(Ok(()), atomic::probe)?;
+    if let Some(path) = &args.save_adversaries {
+        if path.is_file() {
+            return Err(Error::Usage(format!("{} is there already; choose another file, or delete it", path.display())));
+        }
+        atomic::probe(path)?;
+    }
     let asked = Asked { path, head_path, checkpoint, head, attacks, smooth: args.smooth, settings, out };
     if let Some(file) = &args.adversaries {
         return in_precision!(precision, T => adversaries::run::<T>(&asked, file));
     }
-    let data = evaluated(&asked, args.val)?;
+    let (data, held_out) = evaluated(&asked, args.val)?;
+    NamedAttack::check_classes(&asked.attacks, data.classes.len())?;
     if !args.transfer_from.is_empty() {
-        return in_precision!(precision, T => transfer::run::<T>(&asked, &args.transfer_from, &data));
+        return in_precision!(precision, T => transfer::run::<T>(&asked, &args.transfer_from, &data, held_out.as_ref()));
     }
+    has_classes_of(&asked.head, &data)?;
+    says_what_it_is_of(&asked.head, &data)?;
     let other = args.against.as_deref().map(PerImage::load).transpose()?;
-    other.as_ref().map_or(Ok(()), |other| other.is_on(&data))?;
+    other.as_ref().map_or(Ok(()), |other| other.is_like(&data, args.smooth))?;
+    interrupt::install()?;
     let device = asked.settings.device()?;
     let right = in_precision!(precision, T => measure::<T>(&asked, &device, &data, seeds, args.save_adversaries.as_deref()))?;
     publish(&asked, &device, &data, &right, other.as_ref())
@@ -194,7 +206,11 @@ fn load(path: &Path, head: Option<&Path>) -> Result<(Checkpoint, Checkpoint)> {
             return Err(Error::Usage(format!("{path} has no classifier; give one with --head, from `rocl linear-eval`")));
         }
     };
-    fitted_on(&head, &checkpoint)?;
+    if encoder_of(&head)?.is_some_and(|digest| digest != checkpoint.digest()) {
+        return Err(Error::Usage(
+            "the head was fitted on another encoder; fit one on this encoder with `rocl linear-eval`".to_owned(),
+        ));
+    }
     Ok((checkpoint, head))
 }
 
@@ -211,20 +227,6 @@ fn has_classes_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
     }
 }
 
-/// A head says which encoder it was fitted on; one that was imported does not.
-fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> Result<()> {
-    let fitted_on = match head.meta.kind {
-        Kind::Classifier => Some(head.digest()),
-        _ => head.get(ENCODER).map(|_| head.i64(ENCODER, &[1])).transpose()?.map(|digest| digest[0]),
-    };
-    if fitted_on.is_some_and(|digest| digest != encoder.digest()) {
-        return Err(Error::Usage(
-            "the head was fitted on another encoder; fit one on this encoder with `rocl linear-eval`".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
 /// At least one of what `flag` says how many of.
 pub(super) fn at_least_one(flag: &str, count: u32) -> Result<()> {
     if (1..=MOST).contains(&count) {
@@ -233,27 +235,57 @@ pub(super) fn at_least_one(flag: &str, count: u32) -> Result<()> {
     Err(Error::Usage(format!("{flag} is {count}, but must be at least 1 and at most {MOST}")))
 }
 
-/// Results are told apart by the names of their attacks.
-pub(super) fn all_different(attacks: &[NamedAttack]) -> Result<()> {
-    let again = attacks.iter().enumerate().find(|(place, attack)| attacks[..*place].contains(attack));
-    again.map_or(Ok(()), |(_, attack)| Err(Error::Usage(format!("attack `{attack}` is there twice; leave one out"))))
+/// Training images that are measured on, and what was to be trained on instead.
+struct HeldOut {
+    validation: Validation,
+    rest: Dataset,
+}
+
+impl HeldOut {
+    /// Refuses a head that was fitted on them, as far as it is known; says so where they may have trained the encoder.
+    fn check(&self, checkpoint: &Checkpoint, head: &Checkpoint) -> Result<()> {
+        let (fitted, expected) = (&head.meta.data, data_name(&self.rest));
+        if head.meta.kind == Kind::LinearHead && encoder_of(head)?.is_some() && *fitted != expected {
+            return Err(Error::Usage(format!(
+                "the head was fitted on {fitted}, not on {expected}; fit one with `rocl linear-eval --val {}`",
+                self.validation
+            )));
+        }
+        may_have_seen(checkpoint, &self.rest);
+        Ok(())
+    }
+}
+
+/// Says so where an encoder may have been trained on the images that are held out of `rest`: it was trained on other images of that data set.
+pub(super) fn may_have_seen(checkpoint: &Checkpoint, rest: &Dataset) {
+    let trained = &checkpoint.meta.data;
+    if *trained != data_name(rest) && data_set(trained) == data_set(&rest.name) {
+        note(format!("the encoder was trained on {trained}, which may include the images that are held out"));
+    }
+}
+
+/// The data set's name, without what is left out of it.
+fn data_set(name: &str) -> &str {
+    name.split(", ").next().unwrap_or(name)
+}
+
+/// Says so where a head was fitted on another data set: as many classes need not be the same ones.
+fn says_what_it_is_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
+    let fitted = &head.meta.data;
+    if encoder_of(head)?.is_some() && data_set(fitted) != data_set(&data.name) {
+        note(format!("the classifier was fitted on {fitted}, and is measured on {}", data.name));
+    }
+    Ok(())
 }
 
 /// The test images, or those that are held out of training.
-fn evaluated(asked: &Asked, held_out: Option<Validation>) -> Result<Dataset> {
+fn evaluated(asked: &Asked, held_out: Option<Validation>) -> Result<(Dataset, Option<HeldOut>)> {
     let Asked { settings, checkpoint, head, .. } = asked;
-    let Some(validation) = held_out else { return settings.data(Split::Test) };
+    let Some(validation) = held_out else { return Ok((settings.data(Split::Test)?, None)) };
     let (rest, data) = validation.split(&settings.data(Split::Train)?)?;
-    let (fitted, expected) = (&head.meta.data, data_name(&rest));
-    if head.get(ENCODER).is_some() && *fitted != expected {
-        return Err(Error::Usage(format!(
-            "the head was fitted on {fitted}, not on {expected}; fit one with `rocl linear-eval --val {validation}`"
-        )));
-    }
-    if checkpoint.meta.data != expected {
-        note(format!("the encoder was trained on {}, which may include the images that are held out", checkpoint.meta.data));
-    }
-    Ok(data)
+    let held_out = HeldOut { validation, rest };
+    held_out.check(checkpoint, head)?;
+    Ok((data, Some(held_out)))
 }
 
 /// Which images are right, by seed.
@@ -261,14 +293,15 @@ fn measure<T: Element>(asked: &Asked, device: &Device, data: &Dataset, seeds: u3
     let Asked { settings, checkpoint, head, attacks, smooth, .. } = asked;
     let batch = settings.recipe.evaluate.batch_size as usize;
     let smoothing = |seed| smooth.map(|views| Smoothing { views, settings: settings.recipe.augment, seed });
-    let (once, held) = (rehearsal::one_step_each(attacks), data.images.len() + checkpoint.bytes());
+    // Adversaries that are kept are there once more while they are written.
+    let kept = keep.map_or(0, |_| 2 * size_of::<f32>() * data.images.len() * attacks.len());
+    let (once, held) = (rehearsal::one_step_each(attacks), data.images.len() + checkpoint.bytes() + kept);
     asked.make_room::<T>(device, &[], held, data.classes.len(), |dry, models, batch| {
         let [Participant { encoder, head, .. }] = models else { return Ok(()) };
         let evaluation = Evaluation::new(dry, encoder.inference(), head, data, &once, batch, 0)?;
         evaluation.smoothed(smoothing(0))?.run(|_| Ok(())).map(drop)
     })?;
     let encoder = Encoder::<T>::load(device, &settings.recipe, checkpoint)?;
-    has_classes_of(head, data)?;
     let head = encoder.load_head(head, data.classes.len(), batch)?;
     let total = data.len() as u64 * attacks.len() as u64 * u64::from(seeds);
     let mut progress = Progress::new("evaluate", total, settings.quiet);
@@ -279,6 +312,7 @@ fn measure<T: Element>(asked: &Asked, device: &Device, data: &Dataset, seeds: u3
         let evaluation = evaluation.smoothed(smoothing(seed))?;
         by_seed.push(evaluation.run_and_show(|crafted| {
             progress.advance(crafted.batch.valid as u64, "");
+            interrupt::check()?;
             adversaries.as_mut().map_or(Ok(()), |adversaries| adversaries.keep(crafted))
         })?);
     }
@@ -290,7 +324,9 @@ fn measure<T: Element>(asked: &Asked, device: &Device, data: &Dataset, seeds: u3
 /// Writes what was measured to files, and prints it.
 fn publish(asked: &Asked, device: &Device, data: &Dataset, right: &[Right], other: Option<&PerImage>) -> Result<()> {
     let Asked { path, head_path, checkpoint, attacks, settings, out, .. } = asked;
-    let results = PerImage::new(path, data, attacks, &right[0]);
+    let results = PerImage { smooth: asked.smooth, ..PerImage::new(path, data, attacks, &right[0]) };
+    // Random views are other ones for each seed, so that without an attack too an image may be right for one alone.
+    let accuracies = if asked.smooth.is_some() { Accuracies::of_models } else { Accuracies::new };
     let against =
         other.map(|other| Ok::<_, Error>(Versus { checkpoint: other.checkpoint.clone(), comparisons: results.against(other)? }));
     let report = Report {
@@ -299,6 +335,7 @@ fn publish(asked: &Asked, device: &Device, data: &Dataset, right: &[Right], othe
         checkpoint: path.clone(),
         head: head_path.clone(),
         trained: Trained::of(checkpoint)?,
+        fitted: Fitted::of(&asked.head)?,
         data: data.name.clone(),
         sha256: data.sha256(),
         machine: Machine::of(device),
@@ -306,7 +343,7 @@ fn publish(asked: &Asked, device: &Device, data: &Dataset, right: &[Right], othe
         seed: settings.seed,
         seeds: right.len(),
         smooth: asked.smooth,
-        accuracies: Accuracies::new(attacks, right),
+        accuracies: accuracies(attacks, right),
         against: against.transpose()?,
     };
     if let Some(out) = out {

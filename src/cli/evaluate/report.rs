@@ -5,8 +5,10 @@ use crate::bench::machine::Machine;
 use crate::cli::common::recipe_of;
 use crate::cli::output::{print, save_json};
 use crate::recipe::accuracies::{Accuracies, Measured};
+use crate::recipe::head::{HeadKind, kind_of};
 use crate::recipe::per_image::Comparison;
 use crate::recipe::settings::{Method, NamedAttack, Recipe};
+use crate::report::statistics::Interval;
 use crate::report::table::Table;
 use crate::run::atomic;
 use crate::run::checkpoint::Checkpoint;
@@ -26,6 +28,9 @@ pub(super) struct Report {
     pub head: PathBuf,
     /// What the checkpoint was trained by, and on.
     pub trained: Trained,
+    /// What the classifier was fitted on, unless it was trained with the encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fitted: Option<Fitted>,
     pub data: String,
     /// Of the images' pixels, then their labels.
     pub sha256: String,
@@ -62,6 +67,24 @@ impl Trained {
     }
 }
 
+/// Where a linear head is from.
+#[derive(Serialize)]
+pub(super) struct Fitted {
+    pub head: HeadKind,
+    pub data: String,
+    pub epochs: u32,
+    pub seed: u64,
+}
+
+impl Fitted {
+    /// As its file says it; none of a head that was not fitted here.
+    pub fn of(head: &Checkpoint) -> Result<Option<Self>> {
+        let Some(kind) = kind_of(head) else { return Ok(None) };
+        let (epochs, meta) = (recipe_of(head)?.linear_eval.epochs, &head.meta);
+        Ok(Some(Self { head: kind, data: meta.data.clone(), epochs, seed: meta.seed }))
+    }
+}
+
 /// Another model on the same images.
 #[derive(Serialize)]
 pub(super) struct Versus {
@@ -81,9 +104,8 @@ pub(super) fn save(folder: &Path, report: &impl Serialize) -> Result<()> {
 
 /// `41.02 %`, and its interval.
 pub(in crate::cli) fn cells(measured: &Measured) -> [String; 2] {
-    let Measured { accuracy, interval, std, .. } = measured;
-    let deviation = std.map_or_else(String::new, |std| format!(" ± {std:.2}"));
-    [format!("{accuracy:.2} %{deviation}"), format!("{:.2} to {:.2} %", interval.low, interval.high)]
+    let Interval { low, high } = measured.interval;
+    [measured.shown(), format!("{low:.2} to {high:.2} %")]
 }
 
 impl Report {

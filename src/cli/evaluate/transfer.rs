@@ -1,7 +1,8 @@
 //! `rocl evaluate --transfer-from`: models under each other's adversaries.
 
 use super::report::save;
-use super::{Asked, has_classes_of, load};
+use super::{Asked, HeldOut, has_classes_of, load};
+use crate::bench::machine::Machine;
 use crate::cli::common::recipe_of;
 use crate::cli::output::{print, print_json};
 use crate::data::Dataset;
@@ -13,6 +14,7 @@ use crate::recipe::transfer_matrix::{Participant, transfer_matrix};
 use crate::report::statistics::{Interval, wilson};
 use crate::report::table::Table;
 use crate::run::checkpoint::Checkpoint;
+use crate::run::interrupt;
 use crate::run::progress::Progress;
 use crate::{Device, Error, Result};
 use serde::Serialize;
@@ -44,6 +46,10 @@ struct Report {
     schema: u32,
     kind: &'static str,
     data: String,
+    /// Of the images' pixels, then their labels.
+    sha256: String,
+    machine: Machine,
+    precision: &'static str,
     seed: u64,
     n: usize,
     models: Vec<String>,
@@ -76,13 +82,14 @@ fn participant<T: Element>(
     Ok(Participant { name, encoder, head })
 }
 
-pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset) -> Result<()> {
+pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset, held_out: Option<&HeldOut>) -> Result<()> {
     let Asked { path, checkpoint, head, attacks, settings, out, .. } = asked;
     let (device, classes) = (settings.device()?, data.classes.len());
     let name = |path: &PathBuf| path.display().to_string();
     let this = (name(path), settings.recipe.clone());
     let other = |Pair { encoder, head }: &Pair| {
         let (checkpoint, head) = load(encoder, Some(head))?;
+        held_out.map_or(Ok(()), |held_out| held_out.check(&checkpoint, &head))?;
         let mut recipe = recipe_of(&checkpoint)?;
         recipe.evaluate = settings.recipe.evaluate.clone();
         Ok((name(encoder), recipe, checkpoint, head))
@@ -101,12 +108,13 @@ pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset) ->
         has_classes_of(&head, data)?;
         models.push(participant(&device, (name, recipe), (&checkpoint, &head), classes)?);
     }
+    interrupt::install()?;
     let total = data.len() * attacks.len() * models.len();
     let mut progress = Progress::new("transfer", total as u64, settings.quiet);
     let batch = settings.recipe.evaluate.batch_size as usize;
     let right = transfer_matrix(&device, &models, attacks, data, batch, settings.seed, |images| {
         progress.advance(images as u64, "");
-        Ok(())
+        interrupt::check()
     })?;
     progress.finish();
     let n = data.len();
@@ -122,6 +130,9 @@ pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset) ->
         schema: 1,
         kind: "transfer",
         data: data.name.clone(),
+        sha256: data.sha256(),
+        machine: Machine::of(&device),
+        precision: settings.computing.precision().name(),
         seed: settings.seed,
         n,
         models: models.iter().map(|model| model.name.clone()).collect(),
@@ -132,19 +143,18 @@ pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset) ->
 }
 
 impl Report {
-    /// A table for each attack, in which models are letters.
+    /// A table for each attack, in which models are numbers.
     fn print(&self) -> Result<()> {
-        let letter = |model: usize| char::from(b'A' + (model % 26) as u8).to_string();
         for Matrix { attack, accuracy } in &self.attacks {
-            let targets = (0..self.models.len()).map(|target| format!("on {}", letter(target)));
+            let targets = (0..self.models.len()).map(|target| format!("on model {}", target + 1));
             let mut table = Table::new(std::iter::once(attack.clone()).chain(targets));
             for (source, row) in accuracy.iter().enumerate() {
                 let cells = row.iter().map(|cell| format!("{:.2} %", cell.accuracy));
-                table.row(std::iter::once(format!("made against {}", letter(source))).chain(cells));
+                table.row(std::iter::once(format!("made against model {}", source + 1)).chain(cells));
             }
             print(&table)?;
         }
-        let models = self.models.iter().enumerate().map(|(model, name)| format!("{} {name}", letter(model)));
+        let models = self.models.iter().enumerate().map(|(model, name)| format!("model {} is {name}", model + 1));
         let models = models.collect::<Vec<_>>().join(", ");
         print(format!("{} images of {}, seed {}; {models}", self.n, self.data, self.seed))
     }

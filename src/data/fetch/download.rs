@@ -103,13 +103,17 @@ impl Answer {
 fn ask(url: &str, from: u64) -> Receiver<Result<Message, String>> {
     // A few pieces ahead of the disk.
     let (sender, receiver) = sync_channel(4);
-    let url = url.to_owned();
-    thread::spawn(move || {
+    let (url, failed) = (url.to_owned(), sender.clone());
+    let asking = thread::Builder::new().spawn(move || {
         if let Err(problem) = receive(&url, from, &sender) {
             // Nobody waits any more when this fails.
             let _ = sender.send(Err(problem));
         }
     });
+    if let Err(problem) = asking {
+        // There is room for it: nothing else was sent.
+        let _ = failed.send(Err(format!("no thread can be started: {problem}")));
+    }
     receiver
 }
 

@@ -10,6 +10,7 @@ mod unpack;
 pub use sum::Sha256Sum;
 
 use super::cifar::{Cifar, Encoding, archive_folder};
+use crate::run::atomic::part_of;
 use crate::{Error, Result};
 use std::fs;
 use std::io;
@@ -100,12 +101,15 @@ pub fn fetch(archive: &Archive, folder: &Path, options: Options, progress: impl 
             return Err(Error::file(&file, format!("{}; delete or replace it", wrong(archive, sum))));
         }
     } else {
-        let part = with_part(&file);
+        let part = part_of(&file);
         download::download(&archive.url, &part, options.patience, progress).map_err(explain)?;
         if let Err(sum) = check(&part, archive).map_err(explain)? {
             // Going on from here would never come to a good end.
             fs::remove_file(&part).map_err(|error| disk(&part, &error))?;
-            let message = format!("{}; try again, or get the archive from elsewhere (--url)", wrong(archive, sum));
+            // Their authors' place has no other archive that could be meant.
+            let other = archive.url != Archive::official(archive.cifar).url;
+            let meant = if other { ", or say with --sha256 that these bytes are meant" } else { "" };
+            let message = format!("{}; try again, or get the archive from elsewhere (--url){meant}", wrong(archive, sum));
             return Err(Error::Download { url: archive.url.clone(), message });
         }
         fs::rename(&part, &file).map_err(|error| disk(&file, &error))?;
@@ -120,13 +124,6 @@ fn file_name(cifar: Cifar) -> &'static str {
         Cifar::Cifar10 => "cifar-10-binary.tar.gz",
         Cifar::Cifar100 => "cifar-100-binary.tar.gz",
     }
-}
-
-/// The name of what is not whole yet.
-fn with_part(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
 }
 
 /// Whether the file is the archive; what it sums up to if not.

@@ -1,6 +1,7 @@
 //! An archive as a folder of files.
 
-use super::{Problem, with_part};
+use super::Problem;
+use crate::run::atomic::part_of;
 use flate2::read::GzDecoder;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -16,7 +17,7 @@ const MOST_FILES: usize = 32;
 
 /// Unpacks the gzipped tar `archive`, which holds files in one folder named as `target`, to `target`; that appears when it is whole.
 pub(super) fn unpack(archive: &Path, target: &Path) -> Result<(), Problem> {
-    let part = with_part(target);
+    let part = part_of(target);
     let disk = |path: &Path| {
         let path = path.to_owned();
         move |error| Problem::Disk(path, error)

@@ -275,7 +275,7 @@ pub(super) fn device_of<T: Element, O: Element>(
     let (begin, stop) = (output.address(), end(output.address(), output.len() * size_of::<O>()));
     for input in inputs.iter().copied().chain(optional.iter().copied().flatten()) {
         if !input.device().is(output.device()) {
-            return Err(Error::shape(op, "its tensors are on different devices"));
+            return Err(Error::shape(op, "its tensors are on different devices; copy them to one"));
         }
         if input.address() < stop && begin < end(input.address(), input.len() * size_of::<T>()) {
             return Err(Error::shape(op, "the output overlaps an input in memory"));

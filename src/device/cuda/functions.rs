@@ -54,7 +54,10 @@ impl Functions {
     }
 
     fn entry(&self, kernel: &'static Kernel, slot: usize) -> Result<(&'static [u8], CString)> {
-        let missing = || Error::shape(kernel.name, format!("this kernel does not exist for {} on a GPU", SUFFIXES[slot]));
+        let missing = || {
+            let element = SUFFIXES[slot];
+            Error::shape(kernel.name, format!("this kernel does not exist for {element} on a GPU; write it over `T`"))
+        };
         if self.simulated {
             kernel.host[slot].ok_or_else(missing)?;
             let symbol = CString::new(format!("{}_{}", kernel.name, SUFFIXES[slot]));

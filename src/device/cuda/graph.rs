@@ -29,7 +29,8 @@ impl Cuda {
                 driver::text(error)
             ))
         })?;
-        graph.ok_or_else(|| Error::Device("a step that launches nothing cannot be captured as a graph".to_owned()))
+        let empty = "a step that launches nothing cannot be captured as a graph; launch something in the step";
+        graph.ok_or_else(|| Error::Device(empty.to_owned()))
     }
 
     /// Runs a captured step.

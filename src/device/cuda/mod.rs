@@ -201,7 +201,8 @@ impl Cuda {
             unsafe { result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), 0, self.stream(), &mut arguments) };
         launched.map_err(|error| {
             self.late(error).unwrap_or_else(|| {
-                Error::Device(format!("kernel {} cannot be launched on {blocks} blocks: {}", kernel.name, driver::text(error)))
+                let (name, text) = (kernel.name, driver::text(error));
+                Error::Device(format!("kernel {name} cannot be launched on {blocks} blocks: {text}; please report it"))
             })
         })?;
         self.after(Launched::Kernel(kernel.name), &"")

@@ -17,7 +17,9 @@ pub(crate) struct HostMemory {
 
 impl HostMemory {
     pub(crate) fn new(bytes: usize) -> Result<Self> {
-        let layout = layout(bytes).ok_or_else(|| Error::Device(format!("{bytes} bytes are more than any memory holds")))?;
+        let layout = layout(bytes).ok_or_else(|| {
+            Error::Device(format!("{bytes} bytes are more than any memory holds; use a smaller batch size or width"))
+        })?;
         // SAFETY: the layout's size is at least one alignment, never zero.
         let base = unsafe { alloc_zeroed(layout) };
         if base.is_null() {

@@ -17,6 +17,7 @@ mod transpose;
 
 use super::launch::{Kernel, Work, check_work, to_u32};
 use super::memory::Usage;
+use crate::element::NAMES;
 use crate::{Error, Result};
 pub(super) use free_memory::free_memory;
 pub use kernel::Kernels;
@@ -168,7 +169,7 @@ pub unsafe fn run_grid(
     schedule: Schedule,
 ) -> Result<()> {
     let entry = kernel.host[slot]
-        .ok_or_else(|| Error::shape(kernel.name, "this kernel does not exist for the given element type".to_owned()))?;
+        .ok_or_else(|| Error::shape(kernel.name, format!("this kernel does not exist for {}; write it over `T`", NAMES[slot])))?;
     let grid = simt::Grid { kernel: kernel.name, entry, slots, blocks, threads, schedule };
     let run = |block: u32| {
         if kernel.cooperative { simt::run_cooperative(&grid, block) } else { simt::run_independent(&grid, block) }

@@ -193,7 +193,7 @@ pub(super) fn run_cooperative(grid: &Grid, block: u32) -> Result<()> {
         }
         match worker.as_mut() {
             Some(worker) => run_block(grid, block, worker),
-            None => Err(Error::Device("the worker's stacks are gone".to_owned())),
+            None => Err(Error::Device("the worker's stacks are gone; please report it".to_owned())),
         }
     })
 }

@@ -4,7 +4,7 @@ use crate::data::Dataset;
 use crate::element::Element;
 use crate::recipe::Recipe;
 use crate::recipe::evaluate::{Evaluation, Right};
-use crate::recipe::head::{HeadJob, HeadKind, stage};
+use crate::recipe::head::{HeadJob, HeadKind, encoder_of, stage};
 use crate::recipe::per_image::{PER_IMAGE, PerImage};
 use crate::recipe::pretrain::Losses;
 use crate::recipe::settings::NamedAttack;
@@ -91,8 +91,8 @@ impl Task {
             let head = self.head::<T>(device, train, &checkpoint, kind)?;
             self.evaluate::<T>(device, test, &checkpoint, &head, kind)?;
         }
-        self.found(test)
-            .ok_or_else(|| Error::file(&self.folder, "what was written there has changed since; start anew elsewhere"))
+        let changed = "what was written there changed while it was measured; choose another --out";
+        self.found(test).ok_or_else(|| Error::file(&self.folder, changed))
     }
 
     /// Where a head and its results are.
@@ -126,7 +126,8 @@ impl Task {
     fn head<T: Element>(&self, device: &Device, train: &Dataset, encoder: &Checkpoint, kind: HeadKind) -> Result<Checkpoint> {
         let path = self.folder_of(kind).join(HEAD);
         let there = path.exists().then(|| Checkpoint::load_head(&path)).transpose()?;
-        if let Some(head) = there.filter(|head| fitted_on(head, encoder)) {
+        // That of another encoder is of a run that was done anew.
+        if let Some(head) = there.filter(|head| encoder_of(head).is_ok_and(|digest| digest == Some(encoder.digest()))) {
             return Ok(head);
         }
         let recipe = &self.recipe;
@@ -165,9 +166,4 @@ impl Task {
         progress.finish();
         PerImage::new(&self.folder.join(CHECKPOINT), test, attacks, &right).save(&self.folder_of(kind))
     }
-}
-
-/// A head of another encoder is of a run that was done anew.
-fn fitted_on(head: &Checkpoint, encoder: &Checkpoint) -> bool {
-    head.i64(crate::recipe::trained::ENCODER, &[1]).is_ok_and(|digest| digest[0] == encoder.digest())
 }

@@ -1,7 +1,7 @@
 //! A grid of recipes, read from TOML: a recipe, and keys with the values that they are to take.
 
 use crate::recipe::Recipe;
-use crate::recipe::settings::{NamedAttack, nearest, parse};
+use crate::recipe::settings::{NamedAttack, check_schema, nearest, parse};
 use crate::run::file;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// The grid format that this version reads.
-const SCHEMA: i64 = 1;
+const SCHEMA: u32 = 1;
 /// More than anybody waits for; a list with a zero too many is found out.
 const MOST_CELLS: usize = 1000;
 /// The key whose values are averaged over.
@@ -61,7 +61,7 @@ impl Grid {
     /// [`Error::Usage`] with the key, and the cell where it is of one.
     pub fn from_toml(text: &str) -> Result<Self> {
         let file = parse(text)?;
-        check_schema(&file)?;
+        check_schema(&file, SCHEMA)?;
         if let Some(key) = file.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let remedy = match nearest(key, KEYS) {
                 Some(known) => format!("did you mean {known}?"),
@@ -129,17 +129,6 @@ fn refuse<T>(message: String) -> Result<T> {
 
 fn at(place: &str, error: &Error) -> Error {
     Error::Usage(format!("{place}: {error}"))
-}
-
-fn check_schema(file: &Table) -> Result<()> {
-    match file.get("schema") {
-        Some(Value::Integer(SCHEMA)) => Ok(()),
-        Some(Value::Integer(schema)) if *schema > SCHEMA => {
-            refuse(format!("schema {schema} is newer than this version of rocl reads ({SCHEMA}); update rocl"))
-        }
-        Some(other) => refuse(format!("schema is {other}; write schema = {SCHEMA} at the top")),
-        None => refuse(format!("schema is missing; add the line schema = {SCHEMA} at the top")),
-    }
 }
 
 fn section<'a>(file: &'a Table, name: &str) -> Result<Option<&'a Table>> {
@@ -269,10 +258,8 @@ fn attacks(file: &Table) -> Result<Vec<NamedAttack>> {
     if let Some(attack) = attacks.iter().find(|attack| attack.expectation) {
         return refuse(format!("attack `{attack}` goes through random views, and a grid has none; leave out :eot"));
     }
-    match attacks.iter().enumerate().find(|(place, attack)| attacks[..*place].contains(attack)) {
-        Some((_, attack)) => refuse(format!("attack `{attack}` is there twice; leave one out")),
-        None => Ok(attacks),
-    }
+    NamedAttack::all_different(&attacks)?;
+    Ok(attacks)
 }
 
 fn robust(file: &Table) -> Result<bool> {

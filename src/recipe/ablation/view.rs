@@ -40,7 +40,7 @@ impl Document<'_> {
             let seeds = self.has_seeds().then(|| row.seeds.len().to_string());
             let missing = if row.failed > 0 { "failed" } else { "–" };
             let measured = self.heads().flat_map(|head| {
-                let found = (head.of)(row).map(|found| measures(found).map(cell).collect());
+                let found = (head.of)(row).map(|found| measures(found).map(Measured::shown).collect());
                 found.unwrap_or_else(|| vec![missing.to_owned(); 1 + self.attacks.len()])
             });
             table.row(values.chain(seeds).chain(measured));
@@ -93,11 +93,6 @@ struct Head {
 /// Clean accuracy, and that under each attack.
 fn measures(found: &Accuracies) -> impl Iterator<Item = &Measured> {
     std::iter::once(&found.clean).chain(found.attacks.iter().map(|attack| &attack.measured))
-}
-
-fn cell(measured: &Measured) -> String {
-    let deviation = measured.std.map_or_else(String::new, |std| format!(" ± {std:.2}"));
-    format!("{:.2} %{deviation}", measured.accuracy)
 }
 
 fn point(measured: &Measured) -> Point {

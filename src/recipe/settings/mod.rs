@@ -24,7 +24,7 @@ pub use named_attack::NamedAttack;
 pub use number::Number;
 pub use overrides::Overrides;
 pub use presets::{Preset, preset, preset_names, presets};
-pub(in crate::recipe) use read::parse;
+pub(in crate::recipe) use read::{check_schema, parse};
 pub use sections::{
     Architecture, Attack, AttackLoss, Augment, BatchNormMode, Evaluate, LinearEval, Loss, Network, Normalization, Optimizer,
     Supervised, Train, View,
@@ -117,7 +117,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Usage`] for a seed beyond what TOML can hold, which [`Recipe::check`] refuses.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| Error::Usage(format!("the recipe cannot be written as TOML: {error}")))
+        let refuse = |error| Error::Usage(format!("the recipe cannot be written as TOML ({error}); please report it"));
+        toml::to_string(self).map_err(refuse)
     }
 
     /// The recipe as one line of JSON; [`Recipe::from_json`] gives the same recipe back.
@@ -125,7 +126,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Usage`] when a value has no JSON form, which [`Recipe::check`] refuses.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::Usage(format!("the recipe cannot be written as JSON: {error}")))
+        let refuse = |error| Error::Usage(format!("the recipe cannot be written as JSON ({error}); please report it"));
+        serde_json::to_string(self).map_err(refuse)
     }
 
     /// What the encoder consists of.

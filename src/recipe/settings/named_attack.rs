@@ -74,6 +74,15 @@ impl NamedAttack {
         }
     }
 
+    /// Refuses a list that has an attack twice: results are told apart by the names of their attacks.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the attack.
+    pub fn all_different(attacks: &[Self]) -> Result<()> {
+        let again = attacks.iter().enumerate().find(|(place, attack)| attacks[..*place].contains(attack));
+        again.map_or(Ok(()), |(_, attack)| Err(Error::Usage(format!("attack `{attack}` is there twice; leave one out"))))
+    }
+
     /// The radius at which the ball holds every image.
     fn widest(&self) -> f64 {
         NORMS.iter().find(|(_, norm, _)| *norm == self.norm).map_or(0.0, |(.., most)| *most)
@@ -105,6 +114,19 @@ impl NamedAttack {
         let through = self.expectation.then(|| "through the expectation".to_owned());
         let parts = [Some(format!("{norm} {}", self.epsilon)), step, loss, start, restarts, through];
         std::iter::once(method).chain(parts.into_iter().flatten()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Makes sure that all of `attacks` have something to increase with so many classes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for one that compares classes where there is only one.
+    pub fn check_classes(attacks: &[Self], classes: usize) -> Result<()> {
+        match attacks.iter().find(|attack| classes == 1 && attack.loss == ClassifierLoss::Margin) {
+            Some(attack) => Err(Error::Usage(format!(
+                "attack `{attack}` compares classes, and the data have only one; increase the cross-entropy instead (:ce)"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Reads one option.
@@ -283,6 +305,15 @@ mod tests {
         }
         assert_eq!(read("pgd:linf:8/255:20:ce:restarts=1:start=random:step=8/2550").to_string(), "pgd:linf:8/255:20");
         assert_eq!(read("pgd:linf:8/255:20:margin:restarts=2").to_string(), "pgd:linf:8/255:20:restarts=2:margin");
+    }
+
+    #[test]
+    fn one_class_has_no_margin() {
+        let attacks = ["pgd:linf:8/255:20", "pgd:linf:8/255:20:margin"].map(read);
+        NamedAttack::check_classes(&attacks, 2).unwrap();
+        NamedAttack::check_classes(&attacks[..1], 1).unwrap();
+        let message = NamedAttack::check_classes(&attacks, 1).unwrap_err().to_string();
+        assert!(message.starts_with("attack `pgd:linf:8/255:20:margin` compares classes"), "{message}");
     }
 
     #[test]

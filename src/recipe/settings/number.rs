@@ -35,7 +35,7 @@ impl Number {
             Self::Fraction(n, d) => n.checked_mul(numerator).zip(d.checked_mul(denominator)),
             Self::Decimal(_) => None,
         };
-        let decimal = || Self::Decimal(self.value() * f64::from(numerator) / f64::from(denominator));
+        let decimal = || Self::Decimal(as_written(self.value() * f64::from(numerator) / f64::from(denominator)));
         fraction.map_or_else(decimal, |(n, d)| Self::Fraction(n, d))
     }
 
@@ -46,6 +46,11 @@ impl Number {
             Self::Fraction(numerator, denominator) => f64::from(numerator) / f64::from(denominator),
         }
     }
+}
+
+/// To the 15 digits that an f64 always has: 0.98, where arithmetic has come to 0.9800000000000001.
+fn as_written(value: f64) -> f64 {
+    format!("{value:.14e}").parse().unwrap_or(value)
 }
 
 impl fmt::Display for Number {
@@ -151,6 +156,12 @@ mod tests {
             assert_eq!(number.to_string(), expected);
             assert_eq!(number.to_string().parse::<Number>().unwrap(), number);
         }
+    }
+
+    #[test]
+    fn parts_of_decimals_have_few_digits_too() {
+        let part = |text: &str, numerator, denominator| text.parse::<Number>().unwrap().times(numerator, denominator).to_string();
+        assert_eq!([part("7.84", 5, 40), part("0.0314", 1, 10), part("8/255", 1, 10)], ["0.98", "0.00314", "8/2550"]);
     }
 
     #[test]

@@ -25,11 +25,16 @@ pub(super) fn from_json(text: &str) -> Result<Recipe> {
 pub(super) fn with_keys<'a>(recipe: &Recipe, changes: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Result<Recipe> {
     let changes = nested(changes)?;
     let given = keys::flatten(&changes);
-    let base = Table::try_from(recipe).map_err(|error| Error::Usage(error.to_string()))?;
-    let recipe: Recipe = overlay(base, changes).try_into().map_err(wrong_type)?;
+    let recipe: Recipe = overlay(as_table(recipe)?, changes).try_into().map_err(wrong_type)?;
     recipe.check()?;
     refuse_unused(&recipe, given.keys())?;
     Ok(recipe)
+}
+
+/// A recipe that was checked has this form.
+fn as_table(recipe: &Recipe) -> Result<Table> {
+    let refuse = |error| Error::Usage(format!("the recipe cannot be written as TOML ({error}); please report it"));
+    Table::try_from(recipe).map_err(refuse)
 }
 
 /// As sections of a recipe, what is given by full paths. Refuses paths of no key, and those that say what a recipe is rather than what it does.
@@ -62,7 +67,7 @@ pub(in crate::recipe) fn parse(text: &str) -> Result<Table> {
 }
 
 fn from_table(table: Table) -> Result<Recipe> {
-    check_schema(&table)?;
+    check_schema(&table, SCHEMA)?;
     keys::refuse_unknown(&table)?;
     if !table.contains_key("name") {
         return Err(Error::Usage("name is missing; add a line such as name = \"mine\" at the top".to_owned()));
@@ -91,15 +96,17 @@ fn complete(mut table: Table) -> Result<Table> {
     Ok(overlay(base, table))
 }
 
-fn check_schema(table: &Table) -> Result<()> {
-    match table.get("schema") {
-        Some(Value::Integer(schema)) if *schema == i64::from(SCHEMA) => Ok(()),
-        Some(Value::Integer(schema)) if *schema > i64::from(SCHEMA) => {
-            Err(Error::Usage(format!("schema {schema} is newer than this version of rocl reads ({SCHEMA}); update rocl")))
+/// Makes sure that a file is of the `newest` format, the only one that there was.
+pub(in crate::recipe) fn check_schema(table: &Table, newest: u32) -> Result<()> {
+    let message = match table.get("schema") {
+        Some(Value::Integer(schema)) if *schema == i64::from(newest) => return Ok(()),
+        Some(Value::Integer(schema)) if *schema > i64::from(newest) => {
+            format!("schema {schema} is newer than this version of rocl reads ({newest}); update rocl")
         }
-        Some(other) => Err(Error::Usage(format!("schema is {other}; write schema = {SCHEMA} at the top"))),
-        None => Err(Error::Usage(format!("schema is missing; add the line schema = {SCHEMA} at the top"))),
-    }
+        Some(other) => format!("schema is {other}; write schema = {newest} at the top"),
+        None => format!("schema is missing; add the line schema = {newest} at the top"),
+    };
+    Err(Error::Usage(message))
 }
 
 /// `base` with the values of `changes`. A section whose `kind` changes is taken as it stands: the keys of one kind mean
@@ -118,7 +125,7 @@ fn overlay(mut base: Table, changes: Table) -> Table {
 
 /// Refuses keys that have no effect, such as `optimizer.trust` with AdamW: none survives into the recipe.
 fn refuse_unused<'a>(recipe: &Recipe, given: impl IntoIterator<Item = &'a String>) -> Result<()> {
-    let used = Table::try_from(recipe).map(|table| keys::flatten(&table)).map_err(|error| Error::Usage(error.to_string()))?;
+    let used = keys::flatten(&as_table(recipe)?);
     let Some(path) = given.into_iter().find(|path| !used.contains_key(*path)) else { return Ok(()) };
     let section = path.split('.').next().unwrap_or(path);
     let kind = used.get(&format!("{section}.kind")).map_or_else(String::new, ToString::to_string);

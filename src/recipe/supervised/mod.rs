@@ -122,9 +122,19 @@ impl<T: Element> Supervised<T> {
     /// Takes over an encoder that was trained before, and its projector where embeddings are contrasted on.
     ///
     /// # Errors
-    /// [`Error::File`] when it is of another network.
+    /// [`Error::File`] when it is of another network; [`Error::Usage`] when it has no projector, and one is needed.
     pub fn start_from(&self, checkpoint: &Checkpoint) -> Result<()> {
         let parts: &[&str] = if self.contrast.is_some() { &[MODEL, PROJECTOR] } else { &[MODEL] };
+        if self.contrast.is_some()
+            && self.recipe.network.projector
+            && !checkpoint.entries().any(|entry| entry.name.starts_with(PROJECTOR))
+        {
+            return Err(Error::Usage(format!(
+                "{} has no projector, which {} contrasts through; give an encoder of `rocl pretrain`, or another --method",
+                checkpoint.path().display(),
+                self.recipe.train.method.name()
+            )));
+        }
         saved::load_parts(checkpoint, &self.network, parts)
     }
 

@@ -141,7 +141,7 @@ pub(in crate::device) fn launch(
     operands: Vec<Operand>,
 ) -> Result<()> {
     let entry = kernel.watched[slot]
-        .ok_or_else(|| Error::shape(kernel.name, "this kernel does not exist for the given element type".to_owned()))?;
+        .ok_or_else(|| Error::shape(kernel.name, format!("this kernel does not exist for {}; write it over `T`", NAMES[slot])))?;
     let (blocks, threads) = grid::choose(kernel, slot, work, MULTIPROCESSORS)?;
     let grid = Grid { kernel: kernel.name, entry, slots, blocks, threads, schedule: Schedule::InOrder };
     run(&grid, kernel.cooperative, NAMES[slot], operands)
