@@ -213,8 +213,9 @@ fn signals_end_what_cannot_be_gone_on_with() {
         // The time a start takes is not known; the signal comes when the handler is there, which the system tells.
         let mut command = Command::new(common::program());
         command.args(job.split_whitespace()).current_dir(folder.path());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         while !catches(child.id(), libc::SIGTERM) {
+            assert!(child.try_wait().unwrap().is_none(), "{job}: over before it was asked to end");
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
@@ -248,16 +249,16 @@ fn signals_that_were_ignored_stay_ignored() {
     let script = format!("trap '' HUP; exec '{}' {job} --quiet", common::program().display());
     let mut shell = Command::new("sh");
     let shell = shell.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null()).stderr(Stdio::piped());
-    let child = shell.spawn().unwrap();
-    let log = folder.path().join("new/metrics.jsonl");
-    let wait_for = |epochs: usize| {
+    let mut child = shell.spawn().unwrap();
+    let (id, log) = (i32::try_from(child.id()).unwrap(), folder.path().join("new/metrics.jsonl"));
+    let mut wait_for = |epochs: usize| {
         while lines(&log) <= epochs {
-            assert!(Path::new(&format!("/proc/{}", child.id())).exists());
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     };
     // SAFETY: kill takes any two integers; the process is our child and has not been waited for.
-    let send = |signal| assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) }, 0);
+    let send = |signal| assert_eq!(unsafe { libc::kill(id, signal) }, 0);
     wait_for(1);
     send(libc::SIGHUP);
     let before = lines(&log);

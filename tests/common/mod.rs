@@ -20,8 +20,14 @@ pub fn root() -> PathBuf {
     named.or_else(here).unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")))
 }
 
-/// The program `rocl`: the file that `ROCL_BIN` names, else the one built with the tests.
+/// The program `rocl`: the file that `ROCL_BIN` names, else the one built with the tests. It listens to signals, though the tests may have been started
+/// to ignore them, as by `nohup` or in the background of a script.
 pub fn program() -> PathBuf {
+    #[cfg(unix)]
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the default is a disposition that any of these signals may have; children inherit it.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     std::env::var_os("ROCL_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_rocl")), PathBuf::from)
 }
 

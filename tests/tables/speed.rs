@@ -13,7 +13,10 @@ fn ms(seconds: f64) -> String {
 
 /// Three digits, as far as they are there.
 fn digits(value: f64) -> String {
-    let before = if value.abs() < 1e-9 { 0 } else { value.abs().log10().floor() as i32 + 1 };
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let before = value.abs().log10().floor() as i32 + 1;
     let behind = usize::try_from((3 - before).max(0)).unwrap();
     format!("{value:.behind$}")
 }
@@ -63,7 +66,7 @@ pub fn peers(file: &str) -> String {
     }
     let load = |when: &str| format!("{:.1}", list(&report["machine"], when)[0].as_f64().unwrap());
     table.below(&format!(
-        "{} rounds of {} steps each. PyTorch {}; load of the machine before {}, after {}. Engine: {} {}.",
+        "{} rounds of {} steps each. PyTorch {}; load of the machine before {}, after {}. {} {}.",
         engine.len(),
         number(&report, "settings.steps"),
         text(&report, "machine.versions.torch"),
@@ -115,12 +118,13 @@ pub fn phases() -> String {
     table.below(&format!("{} Peak memory: {}; at width 64 {}.", by(&reports[0]), memory[0], memory[1]))
 }
 
-/// `1.76 (1.70 … 1.81)`.
-fn factor(value: &Value) -> String {
-    if value.is_null() {
-        return String::new();
+/// `1.76 (1.70 … 1.81)`, of ratios by rounds; of a report without rounds, the ratio of two medians.
+fn factor(ratio: &Value, medians: [&Value; 2]) -> String {
+    if ratio.is_null() {
+        let [before, after] = medians.map(|rung| number(rung, "time.median"));
+        return format!("{:.2}", before / after);
     }
-    let [median, least, most] = ["median", "min", "max"].map(|key| number(value, key));
+    let [median, least, most] = ["median", "min", "max"].map(|key| number(ratio, key));
     format!("{median:.2} ({least:.2} … {most:.2})")
 }
 
@@ -129,10 +133,13 @@ pub fn ladder() -> String {
     let report = report("cpu-width16-attack.json");
     let mut table = Markdown::new(["rung", "ms an attack", "min … max", "gain", "in all"]);
     let rungs = list(&report, "ladder");
-    for (place, rung) in rungs.iter().enumerate() {
-        let name = format!("{}{}", if place > 0 { "+ " } else { "" }, text(rung, "name"));
-        let time = &rung["time"];
-        table.row([name, ms(number(time, "median")), from_to(time), factor(&rung["gain"]), factor(&rung["in_all"])]);
+    let cells = |rung: &Value| [text(rung, "name").to_owned(), ms(number(rung, "time.median")), from_to(&rung["time"])];
+    table.row(cells(&rungs[0]).into_iter().chain([String::new(), String::new()]));
+    for pair in rungs.windows(2) {
+        let (before, rung) = (&pair[0], &pair[1]);
+        let [name, times @ ..] = cells(rung);
+        let gains = [factor(&rung["gain"], [before, rung]), factor(&rung["in_all"], [&rungs[0], rung])];
+        table.row([name].into_iter().chain(times).chain(gains));
     }
     let samples = list(&rungs[0]["time"], "samples").len();
     table.below(&format!("Each rung has all of those before it. {samples} rounds. {}", by(&report)))

@@ -190,9 +190,9 @@ pub fn run(args: Args) -> Result<()> {
     let other = args.against.as_deref().map(PerImage::load).transpose()?;
     other.as_ref().map_or(Ok(()), |other| other.is_like(&data, args.smooth))?;
     interrupt::install()?;
-    let device = asked.settings.device()?;
+    let (device, fitted) = (asked.settings.device()?, Fitted::of(&asked.head)?);
     let right = in_precision!(precision, T => measure::<T>(&asked, &device, &data, seeds, args.save_adversaries.as_deref()))?;
-    publish(&asked, &device, &data, &right, other.as_ref())
+    publish(&asked, &device, fitted, &data, &right, other.as_ref())
 }
 
 /// An encoder and the head that was fitted on it, or trained with it.
@@ -322,7 +322,14 @@ fn measure<T: Element>(asked: &Asked, device: &Device, data: &Dataset, seeds: u3
 }
 
 /// Writes what was measured to files, and prints it.
-fn publish(asked: &Asked, device: &Device, data: &Dataset, right: &[Right], other: Option<&PerImage>) -> Result<()> {
+fn publish(
+    asked: &Asked,
+    device: &Device,
+    fitted: Option<Fitted>,
+    data: &Dataset,
+    right: &[Right],
+    other: Option<&PerImage>,
+) -> Result<()> {
     let Asked { path, head_path, checkpoint, attacks, settings, out, .. } = asked;
     let results = PerImage { smooth: asked.smooth, ..PerImage::new(path, data, attacks, &right[0]) };
     // Random views are other ones for each seed, so that without an attack too an image may be right for one alone.
@@ -335,7 +342,7 @@ fn publish(asked: &Asked, device: &Device, data: &Dataset, right: &[Right], othe
         checkpoint: path.clone(),
         head: head_path.clone(),
         trained: Trained::of(checkpoint)?,
-        fitted: Fitted::of(&asked.head)?,
+        fitted,
         data: data.name.clone(),
         sha256: data.sha256(),
         machine: Machine::of(device),
