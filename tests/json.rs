@@ -177,8 +177,12 @@ fn documents_are_as_documented() {
     let report = documentation.describes("evaluate --json", &printed(&plain));
     assert_eq!((&report["schema"], &report["kind"]), (&2.into(), &"accuracies".into()));
     assert_eq!(documentation.describes("OUT/evaluate.json", &kept("evaluate.json")), report);
-    let everything = format!("{evaluate} {attacks} --seeds 2 --smooth 2 --against {}", file("per_image.json"));
+    let everything = format!("{evaluate} {attacks} --seeds 2 --against {}", file("per_image.json"));
     documentation.describes("evaluate --json", &printed(&everything));
+    let smoothed = path(folder.path(), "smoothed");
+    documentation.describes("evaluate --json", &printed(&format!("{evaluate} {attacks} --smooth 2 --out {smoothed}")));
+    let results: Value = serde_json::from_slice(&fs::read(Path::new(&smoothed).join("per_image.json")).unwrap()).unwrap();
+    documentation.describes("OUT/per_image.json", &results.to_string());
     documentation.describes("OUT/per_image.json", &kept("per_image.json"));
     let report =
         documentation.describes("evaluate --adversaries --json", &printed(&format!("{evaluate} --adversaries {adversaries}")));

@@ -94,16 +94,6 @@ fn jobs_take_the_memory_that_they_announce() {
     takes_what_was_announced(&rocl(&[&["linear-eval", "--epochs", "1"], &shared[..]].concat()), idle);
     takes_what_was_announced(&rocl(&[&["evaluate", "--steps", "1", "--head", &head], &shared[..]].concat()), idle);
 
-    // Adversaries that are kept outweigh a narrow network.
-    let narrow = path(folder.path(), "narrow");
-    rocl(&pretrain(&narrow, &["--width", "2", "--batch-size", "8", "--limit", "8"]));
-    let of = |name: &str| path(Path::new(&narrow), name);
-    let [checkpoint_2, head_2, kept] = ["checkpoint.safetensors", "head.safetensors", "kept.safetensors"].map(of);
-    let narrow = ["--checkpoint", &checkpoint_2, "--device", "cpu", "--threads", "2"];
-    rocl(&[&["linear-eval", "--epochs", "1", "--limit", "64"], &narrow[..]].concat());
-    let keep = ["evaluate", "--steps", "1", "--head", &head_2, "--limit", "4000", "--save-adversaries", &kept];
-    takes_what_was_announced(&rocl(&[&keep, &narrow[..]].concat()), idle);
-
     let recipe = short_attack(folder.path());
     let out = |name| ["--recipe", recipe.as_str(), "--out", name];
     let [classifier, tuned, robust] = ["classifier", "tuned", "robust"].map(|name| path(folder.path(), name));
