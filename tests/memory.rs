@@ -94,6 +94,17 @@ fn jobs_take_the_memory_that_they_announce() {
     takes_what_was_announced(&rocl(&[&["linear-eval", "--epochs", "1"], &shared[..]].concat()), idle);
     takes_what_was_announced(&rocl(&[&["evaluate", "--steps", "1", "--head", &head], &shared[..]].concat()), idle);
 
+    // Adversaries that are kept outweigh a narrow network.
+    let narrow = path(folder.path(), "narrow");
+    rocl(&pretrain(&narrow, &["--width", "2", "--batch-size", "8", "--limit", "8"]));
+    let of = |name: &str| path(Path::new(&narrow), name);
+    let [encoder, classifier, kept] = ["checkpoint.safetensors", "head.safetensors", "kept.safetensors"].map(of);
+    let model = ["--checkpoint", &encoder, "--device", "cpu", "--threads", "2"];
+    rocl(&[&["linear-eval", "--epochs", "1", "--limit", "64"], &model[..]].concat());
+    let attacks = "fgsm:linf:1/255,fgsm:linf:2/255,fgsm:linf:3/255,fgsm:linf:4/255,fgsm:linf:5/255,fgsm:linf:6/255";
+    let keep = ["evaluate", "--head", &classifier, "--batch-size", "64", "--attack", attacks, "--save-adversaries", &kept];
+    takes_what_was_announced(&rocl(&[&keep, &model[..]].concat()), idle);
+
     let recipe = short_attack(folder.path());
     let out = |name| ["--recipe", recipe.as_str(), "--out", name];
     let [classifier, tuned, robust] = ["classifier", "tuned", "robust"].map(|name| path(folder.path(), name));

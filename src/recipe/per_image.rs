@@ -98,6 +98,9 @@ impl PerImage {
         let refuse = |what: String| Error::file(path, format!("{what}; give a {PER_IMAGE} that `rocl evaluate --out` wrote"));
         let text = file::read(path).map_err(|error| refuse(format!("cannot be read ({error})")))?;
         let loaded: Self = serde_json::from_slice(&text).map_err(|error| refuse(format!("is no list of results ({error})")))?;
+        if loaded.schema < SCHEMA {
+            return Err(refuse(format!("has schema {}, which there is not", loaded.schema)));
+        }
         if loaded.schema > SCHEMA {
             let newer = format!("has schema {}, newer than this version of rocl reads ({SCHEMA}); update rocl", loaded.schema);
             return Err(Error::file(path, newer));
@@ -197,6 +200,10 @@ mod tests {
         std::fs::write(&path, "{}").unwrap();
         assert!(PerImage::load(&path).unwrap_err().to_string().contains("is no list of results"));
         assert!(PerImage::load(&folder.path().join("none")).unwrap_err().to_string().contains("cannot be read"));
+        PerImage { schema: 0, ..kept.clone() }.save(folder.path()).unwrap();
+        assert!(
+            PerImage::load(&path).unwrap_err().to_string().contains("has schema 0, which there is not; give a per_image.json")
+        );
         PerImage { schema: 9, ..kept }.save(folder.path()).unwrap();
         assert!(PerImage::load(&path).unwrap_err().to_string().contains("has schema 9, newer than this version of rocl reads"));
     }

@@ -148,7 +148,10 @@ pub fn ablated<T: Element>(
 }
 
 /// A stand-in for bytes in the program's own memory, where that is the device's too.
-fn held(dry: &Device, bytes: usize) -> Result<Option<Tensor<u8>>> {
+///
+/// # Errors
+/// Those of the device.
+pub fn held(dry: &Device, bytes: usize) -> Result<Option<Tensor<u8>>> {
     dry.is_host().then(|| Tensor::zeros(dry, [bytes])).transpose()
 }
 

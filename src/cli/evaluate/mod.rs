@@ -260,7 +260,8 @@ impl HeldOut {
 pub(super) fn may_have_seen(checkpoint: &Checkpoint, rest: &Dataset) {
     let trained = &checkpoint.meta.data;
     if *trained != data_name(rest) && data_set(trained) == data_set(&rest.name) {
-        note(format!("the encoder was trained on {trained}, which may include the images that are held out"));
+        let path = checkpoint.path().display();
+        note(format!("{path}: the encoder was trained on {trained}, which may include the images that are held out"));
     }
 }
 
@@ -273,7 +274,8 @@ fn data_set(name: &str) -> &str {
 fn says_what_it_is_of(head: &Checkpoint, data: &Dataset) -> Result<()> {
     let fitted = &head.meta.data;
     if encoder_of(head)?.is_some() && data_set(fitted) != data_set(&data.name) {
-        note(format!("the classifier was fitted on {fitted}, and is measured on {}", data.name));
+        let path = head.path().display();
+        note(format!("{path}: the classifier was fitted on {fitted}, and is measured on {}", data.name));
     }
     Ok(())
 }
@@ -293,13 +295,14 @@ fn measure<T: Element>(asked: &Asked, device: &Device, data: &Dataset, seeds: u3
     let Asked { settings, checkpoint, head, attacks, smooth, .. } = asked;
     let batch = settings.recipe.evaluate.batch_size as usize;
     let smoothing = |seed| smooth.map(|views| Smoothing { views, settings: settings.recipe.augment, seed });
-    // Adversaries that are kept are there once more while they are written.
-    let kept = keep.map_or(0, |_| 2 * size_of::<f32>() * data.images.len() * attacks.len());
+    let kept = keep.map_or(0, |_| size_of::<f32>() * data.images.len() * attacks.len());
     let (once, held) = (rehearsal::one_step_each(attacks), data.images.len() + checkpoint.bytes() + kept);
     asked.make_room::<T>(device, &[], held, data.classes.len(), |dry, models, batch| {
         let [Participant { encoder, head, .. }] = models else { return Ok(()) };
         let evaluation = Evaluation::new(dry, encoder.inference(), head, data, &once, batch, 0)?;
-        evaluation.smoothed(smoothing(0))?.run(|_| Ok(())).map(drop)
+        evaluation.smoothed(smoothing(0))?.run(|_| Ok(()))?;
+        // Adversaries are there once more while they are written, when the evaluation's own room is free again.
+        rehearsal::held(dry, kept).map(drop)
     })?;
     let encoder = Encoder::<T>::load(device, &settings.recipe, checkpoint)?;
     let head = encoder.load_head(head, data.classes.len(), batch)?;

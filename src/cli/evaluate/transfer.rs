@@ -1,7 +1,7 @@
 //! `rocl evaluate --transfer-from`: models under each other's adversaries.
 
 use super::report::save;
-use super::{Asked, HeldOut, has_classes_of, load};
+use super::{Asked, HeldOut, has_classes_of, load, says_what_it_is_of};
 use crate::bench::machine::Machine;
 use crate::cli::common::recipe_of;
 use crate::cli::output::{print, print_json};
@@ -103,9 +103,11 @@ pub(super) fn run<T: Element>(asked: &Asked, others: &[Pair], data: &Dataset, he
         transfer_matrix(dry, models, &once, data, batch, 0, |_| Ok(())).map(drop)
     })?;
     has_classes_of(head, data)?;
+    says_what_it_is_of(head, data)?;
     let mut models = vec![participant::<T>(&device, this, (checkpoint, head), classes)?];
     for (name, recipe, checkpoint, head) in others {
         has_classes_of(&head, data)?;
+        says_what_it_is_of(&head, data)?;
         models.push(participant(&device, (name, recipe), (&checkpoint, &head), classes)?);
     }
     interrupt::install()?;
