@@ -339,7 +339,7 @@ class Driver(unittest.TestCase):
                 f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(HERE)!r})\nfrom fake_engine import main\nmain()\n"
             )
             engine.chmod(0o755)
-            sizes = ["--width", "4", "--batch-size", "4", "--threads", "1", "--rounds", "1", "--steps", "1", "--warmup", "0"]
+            sizes = ["--width", "16", "--batch-size", "4", "--threads", "1", "--rounds", "1", "--steps", "1", "--warmup", "0"]
             peers = ["--peer", "ours+fold+channels-last", "--peer", "ours+graph"]
             command = [sys.executable, str(HERE / "compare.py"), "--engine", str(engine), *sizes, *peers, "--out", str(out)]
             done = subprocess.run(command, capture_output=True, text=True)
