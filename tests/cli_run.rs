@@ -161,8 +161,10 @@ fn unusable_files_and_devices_are_explained() {
     refused(&pretrain(&recipe, &out, &["--data", "nowhere"]), 1, "nowhere: there is no such file or folder");
     let too_few = ["pretrain", "--recipe", &recipe, "--out", &out, "--limit", "8", "--device", "cpu"];
     refused(&too_few, 2, "do not fill one batch of 128; lower --batch-size (train.batch_size) to at most 8");
-    let crowd = ["pretrain", "--recipe", &recipe, "--out", &out, "--threads", "1000000"];
-    refused(&crowd, 2, "--threads is 1000000, but must be at most 1024; leave it out to use all cores");
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let crowd = (4 * cores + 1).to_string();
+    let crowd = ["pretrain", "--recipe", &recipe, "--out", &out, "--threads", &crowd];
+    refused(&crowd, 2, &format!("but must be at most {}, 4 for each core here; leave it out to use all cores", 4 * cores));
     // The recipe is a file, and no folder can be made in it.
     refused(
         &pretrain(&recipe, &path(Path::new(&recipe), "run"), &[]),

@@ -2,6 +2,7 @@
 
 use crate::Device;
 use crate::device::cuda::{self, Gpu};
+use crate::device::host;
 use crate::device::libraries::CudaLibrary;
 use crate::device::library_version;
 use serde::Serialize;
@@ -13,6 +14,8 @@ pub struct Machine {
     pub device: String,
     /// The processor's name, as the system gives it.
     pub cpu: String,
+    /// The widest vectors that it computes with: processors of one name differ in that.
+    pub instructions: &'static str,
     /// This program's version.
     pub version: &'static str,
     /// The GPU that computed, if one did.
@@ -28,6 +31,7 @@ impl Machine {
         Self {
             device: device.description(),
             cpu: cpu_name(),
+            instructions: host::instructions(),
             version: env!("CARGO_PKG_VERSION"),
             gpu: MachineGpu::of(device),
             commit: option_env!("ROCL_COMMIT").unwrap_or("unknown"),

@@ -17,8 +17,8 @@ use crate::recipe::Recipe;
 use crate::run::checkpoint::Checkpoint;
 use crate::{Device, Error, Result};
 
-/// Asking for more threads than any machine has would only exhaust its memory.
-const MOST_THREADS: usize = 1024;
+/// Threads of one core take turns, and wait for each other at the end of every launch: with many of them nothing else happens.
+const MOST_THREADS_PER_CORE: usize = 4;
 
 /// The largest seed that a recipe can hold: numbers of TOML have a sign.
 const MOST_SEED: u64 = i64::MAX as u64;
@@ -120,9 +120,10 @@ impl Computing {
 
     /// The number of CPU threads asked for.
     fn threads(&self) -> Result<Option<usize>> {
+        let most = MOST_THREADS_PER_CORE * std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         match self.threads.map(NonZeroUsize::get) {
-            Some(threads) if threads > MOST_THREADS => Err(Error::Usage(format!(
-                "--threads is {threads}, but must be at most {MOST_THREADS}; leave it out to use all cores"
+            Some(threads) if threads > most => Err(Error::Usage(format!(
+                "--threads is {threads}, but must be at most {most}, {MOST_THREADS_PER_CORE} for each core here; leave it out to use all cores"
             ))),
             threads => Ok(threads),
         }

@@ -8,10 +8,6 @@ use crate::element::{Element, Real};
 /// Output pixels of a band: the copy of its input and its sums shall fit the second-level cache together.
 const PIXELS: usize = 256;
 
-/// Bytes of a band's padded copy beyond which it gets fewer images: it is read once for each panel of filters, and these pass through the
-/// same second-level cache.
-const BYTES: usize = 320 << 10;
-
 /// Where a convolution reads: output pixel `(u, v)` sees the `taps` of rows from `u · step + origin` on, and likewise for
 /// columns; what lies outside the image is zero.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +50,8 @@ pub(super) struct Padded {
 }
 
 impl Padded {
-    pub(super) fn new<R: Real>(window: Window) -> Self {
+    /// Of bands with copies of at most `most` bytes, or of one image.
+    pub(super) fn new<R: Real>(window: Window, most: usize) -> Self {
         let axis = |a: usize| if window.taps[a] == 1 { (window.step[a], 1) } else { (1, window.step[a]) };
         let ((sample_h, step_h), (sample_w, step_w)) = (axis(0), axis(1));
         let [out_h, out_w] = window.output;
@@ -66,7 +63,7 @@ impl Padded {
         let height = extent(rows, step_h, window.taps[0]);
         let bytes = height * width * window.source[3] * size_of::<R>();
         // Not fewer in a small batch: filters that are packed for one batch serve every other.
-        let images = if parts > 1 { 1 } else { (PIXELS / (out_h * out_w)).min(BYTES / bytes.max(1)).max(1) };
+        let images = if parts > 1 { 1 } else { (PIXELS / (out_h * out_w)).min(most / bytes.max(1)).max(1) };
         Self { window, sample: [sample_h, sample_w], step: [step_h, step_w], images, rows, height, width }
     }
 

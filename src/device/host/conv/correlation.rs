@@ -20,6 +20,16 @@ pub(super) const GROUP: usize = 8;
 /// Time of writing one stretch of output from the sums, in the units of [`Kernel::cost`].
 const STORE: usize = 48;
 
+/// Bytes of a band's padded copy. It is read once for each panel of filters, and these once for each band: a large copy leaves the second-level cache, a
+/// small one has all filters pass more often. Where that balances was measured, on Zen 4 and on Zen 3: see `docs/performance.md`.
+fn copy_bytes() -> usize {
+    match Isa::widest() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => 320 << 10,
+        _ => 1280 << 10,
+    }
+}
+
 /// Along one axis, the filter tap that lies over tap `tap` of the window, for pixel `pixel` of the group:
 /// `first + tap · per_tap + pixel · per_pixel`, or none where that is outside the filter.
 #[derive(Clone, Copy)]
@@ -206,7 +216,7 @@ impl<'a, T: Element> Plan<'a, T> {
     fn new(correlation: &'a Correlation<'a, T>) -> Self {
         let window = correlation.window;
         let channels = correlation.channels();
-        let padded = Padded::new::<T::Real>(window);
+        let padded = Padded::new::<T::Real>(window, copy_bytes());
         // By what a large batch takes: filters that are packed for one batch serve every other.
         let borders = Borders::new(&window, &padded.first_band());
         let kernel = choose_by(|kernel| borders.cheapest(correlation.store_cost(kernel), correlation.product_cost(kernel)).0);

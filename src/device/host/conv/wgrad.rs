@@ -16,6 +16,9 @@ use crate::element::{Element, Real};
 /// Bytes of gradient that a task accumulates: they shall stay in the second-level cache.
 const BYTES: usize = 256 << 10;
 
+/// Bytes of a band's padded copy, which passes through the same cache.
+const COPY_BYTES: usize = 320 << 10;
+
 /// `dw = gradient`, or `dw += gradient` where `accumulate`.
 ///
 /// `x` is `[n, h, w, c]`, `dy` `[n, out_h, out_w, k]`, `dw` `[k, r, s, c]` and always of the computing type.
@@ -106,7 +109,7 @@ impl<'a, T: Element> Plan<'a, T> {
         Self {
             shape,
             kernel,
-            padded: Padded::new::<T::Real>(window),
+            padded: Padded::new::<T::Real>(window, COPY_BYTES),
             filters,
             filters_padded,
             images: n.div_ceil(groups),
