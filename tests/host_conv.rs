@@ -156,6 +156,9 @@ fn large() -> Vec<ConvShape> {
         shape(1, [19, 33], [70, 66], 3, 1, 1),
         shape(2, [16, 16], [24, 130], 1, 2, 0),
         shape(19, [4, 4], [130, 72], 3, 1, 1),
+        // More than a band may copy, in either type and with any vectors.
+        shape(19, [4, 4], [600, 8], 3, 1, 1),
+        shape(19, [4, 4], [8, 600], 3, 1, 1),
         shape(5, [3, 3], [64, 300], 3, 2, 1),
     ]
 }

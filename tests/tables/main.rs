@@ -24,9 +24,11 @@ const RESULTS: [Table; 5] = [
     ("textures", accuracy::textures),
 ];
 
-const PERFORMANCE: [Table; 5] = [
-    ("peer-16", || speed::peers("cpu-width16-peer.json")),
-    ("peer-64", || speed::peers("cpu-width64-peer.json")),
+const PERFORMANCE: [Table; 7] = [
+    ("peer-avx2-16", || speed::peers("cpu-avx2/width16-peer.json")),
+    ("peer-avx2-64", || speed::peers("cpu-avx2/width64-peer.json")),
+    ("peer-avx512-16", || speed::peers("cpu-avx512/width16-peer.json")),
+    ("peer-avx512-64", || speed::peers("cpu-avx512/width64-peer.json")),
     ("phases", speed::phases),
     ("ladder", speed::ladder),
     ("sizes", speed::sizes),

@@ -29,10 +29,11 @@ fn percent(part: f64, whole: f64) -> String {
     format!("{:.1} %", 100.0 * part / whole)
 }
 
-/// `commit abc, AMD EPYC, CPU, 2 threads`.
+/// `Commit abc, AMD EPYC, AVX2, CPU, 2 threads.`
 fn by(report: &Value) -> String {
     let reports = std::slice::from_ref(report);
-    format!("Commit `{}`, {}, {}.", commit(reports), text(report, "machine.cpu"), text(report, "machine.device"))
+    let machine = ["cpu", "instructions", "device"].map(|key| report["machine"][key].as_str());
+    format!("Commit `{}`, {}.", commit(reports), machine.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 /// The engine and PyTorch by turns.
@@ -66,7 +67,7 @@ pub fn peers(file: &str) -> String {
     }
     let load = |when: &str| format!("{:.1}", list(&report["machine"], when)[0].as_f64().unwrap());
     table.below(&format!(
-        "{} rounds of {} steps each. PyTorch {}; load of the machine before {}, after {}. {} {}.",
+        "{} rounds, steps in each: {}. PyTorch {}; load of the machine before {}, after {}. {} {}.",
         engine.len(),
         number(&report, "settings.steps"),
         text(&report, "machine.versions.torch"),
@@ -79,7 +80,7 @@ pub fn peers(file: &str) -> String {
 
 /// A step, phase by phase, at both widths.
 pub fn phases() -> String {
-    let reports = ["cpu-width16-step.json", "cpu-width64-step.json"].map(report);
+    let reports = ["cpu-avx2/width16-step.json", "cpu-avx2/width64-step.json"].map(report);
     let mut table = Markdown::new([
         "phase",
         "width 16: ms",
@@ -118,28 +119,21 @@ pub fn phases() -> String {
     table.below(&format!("{} Peak memory: {}; at width 64 {}.", by(&reports[0]), memory[0], memory[1]))
 }
 
-/// `1.76 (1.70 … 1.81)`, of ratios by rounds; of a report without rounds, the ratio of two medians.
-fn factor(ratio: &Value, medians: [&Value; 2]) -> String {
-    if ratio.is_null() {
-        let [before, after] = medians.map(|rung| number(rung, "time.median"));
-        return format!("{:.2}", before / after);
-    }
+/// `1.76 (1.70 … 1.81)`, of ratios by rounds.
+fn factor(ratio: &Value) -> String {
     let [median, least, most] = ["median", "min", "max"].map(|key| number(ratio, key));
     format!("{median:.2} ({least:.2} … {most:.2})")
 }
 
 /// How the attack got fast.
 pub fn ladder() -> String {
-    let report = report("cpu-width16-attack.json");
+    let report = report("cpu-avx2/width16-attack.json");
     let mut table = Markdown::new(["rung", "ms an attack", "min … max", "gain", "in all"]);
     let rungs = list(&report, "ladder");
     let cells = |rung: &Value| [text(rung, "name").to_owned(), ms(number(rung, "time.median")), from_to(&rung["time"])];
     table.row(cells(&rungs[0]).into_iter().chain([String::new(), String::new()]));
-    for pair in rungs.windows(2) {
-        let (before, rung) = (&pair[0], &pair[1]);
-        let [name, times @ ..] = cells(rung);
-        let gains = [factor(&rung["gain"], [before, rung]), factor(&rung["in_all"], [&rungs[0], rung])];
-        table.row([name].into_iter().chain(times).chain(gains));
+    for rung in &rungs[1..] {
+        table.row(cells(rung).into_iter().chain(["gain", "in_all"].map(|key| factor(&rung[key]))));
     }
     let samples = list(&rungs[0]["time"], "samples").len();
     table.below(&format!("Each rung has all of those before it. {samples} rounds. {}", by(&report)))
@@ -147,7 +141,7 @@ pub fn ladder() -> String {
 
 /// What all calls of a name take in a step, by batch size.
 pub fn sizes() -> String {
-    let report = report("cpu-width16-kernels-by-size.json");
+    let report = report("cpu-avx2/width16-kernels-by-size.json");
     let sizes = list(&report, "sizes");
     let batches: Vec<f64> = sizes.iter().map(|size| number(size, "batch_size")).collect();
     let per_batch = |text: &str| batches.iter().map(|batch| text.replace('#', &batch.to_string())).collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::device::host::convert::widen;
 use crate::element::{Element, Real};
 
-/// Output pixels of a band: the copy of its input and its sums shall fit the second-level cache together.
+/// Output pixels of a band: its sums shall fit the second-level cache, with its copy or what a block of the depth reads of that.
 const PIXELS: usize = 256;
 
 /// Where a convolution reads: output pixel `(u, v)` sees the `taps` of rows from `u · step + origin` on, and likewise for

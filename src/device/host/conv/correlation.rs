@@ -21,7 +21,8 @@ pub(super) const GROUP: usize = 8;
 const STORE: usize = 48;
 
 /// Bytes of a band's padded copy. It is read once for each panel of filters, and these once for each band: a large copy leaves the second-level cache, a
-/// small one has all filters pass more often. Where that balances was measured, on Zen 4 and on Zen 3: see `docs/performance.md`.
+/// small one has all filters pass more often. Where that balances was measured, with AVX-512 and with AVX2: see
+/// `docs/performance.md`. Other vectors are as narrow as AVX2's or narrower, and have its size.
 fn copy_bytes() -> usize {
     match Isa::widest() {
         #[cfg(target_arch = "x86_64")]

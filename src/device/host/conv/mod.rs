@@ -1,7 +1,7 @@
 //! Convolution on the CPU: activations NHWC, filters KRSC.
 //!
-//! All three directions are direct convolutions: a task copies a few image rows into a zero-padded scratch that fits the
-//! cache, and the product kernel reads its operand there. For a fixed filter row the S × C numbers under the filter are
+//! All three directions are direct convolutions: a task copies a few image rows into a zero-padded scratch that mostly fits
+//! the second-level cache, and the product kernel reads its operand there. For a fixed filter row the S × C numbers under the filter are
 //! contiguous in NHWC, so no patch matrix is ever written.
 //!
 //! Tasks are cut by shape only and sums have a fixed order, so results have the same bits for any number of threads.
